@@ -1,0 +1,3 @@
+"""The core of Tocsin: nouns, ports, engine and doors."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,21 @@
+"""Errors, sorted by what the caller can do about them."""
+
+
+class ConfigError(Exception):
+    """A person must act. Only raised before the first tick; the doors turn it into exit code 2.
+
+    The message is one sentence that says where, what came and what was expected. Several mistakes found at
+    once are kept in `problems`, one such sentence each.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class TransientError(Exception):
+    """It did not work now and may work later: a source that is down, a pipe that is full."""
+
+
+class PermanentError(Exception):
+    """It will never work for this item: count it, say it once, go on with the others."""

@@ -1,0 +1,403 @@
+"""The nouns. Batches are arrays `(series, buckets)`; what a person is told about is an object.
+
+Times inside arrays and windows are whole seconds since the epoch, UTC. NaN means "not known", never zero.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import Enum, IntEnum
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats: TypeAlias = NDArray[np.float64]
+Ints: TypeAlias = NDArray[np.int64]
+Bools: TypeAlias = NDArray[np.bool_]
+
+
+# --- what is measured -------------------------------------------------------------------------------------------
+
+
+class Direction(Enum):
+    """On which side a metric can be in trouble."""
+
+    BOTH = "both"
+    HIGH = "high"
+    LOW = "low"
+
+
+class Aggregate(Enum):
+    """How the samples of one bucket become one value."""
+
+    MEAN = "mean"
+    SUM = "sum"
+    MIN = "min"
+    MAX = "max"
+    LAST = "last"
+    COUNT = "count"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Metric:
+    """What a person knows of a metric before any value was seen.
+
+    `lower`/`upper` are bounds no value can cross (0..100 for a percentage). A deviation smaller than
+    `min_deviation` (in the metric's unit) matters to nobody and never becomes surprising. A `counter` only grows
+    until it is reset; everything behind the collector sees its rate per second.
+    """
+
+    name: str
+    unit: str = ""
+    direction: Direction = Direction.BOTH
+    aggregate: Aggregate = Aggregate.MEAN
+    counter: bool = False
+    lower: float = -np.inf
+    upper: float = np.inf
+    min_deviation: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SeriesKey:
+    """A metric of a component."""
+
+    component: str
+    metric: str
+
+
+class SeriesIndex(Sequence[SeriesKey]):
+    """The rows of a batch: distinct keys in sorted order, so the rows of one component are neighbours.
+
+    The order of the keys given does not matter; a duplicate is a `ValueError`.
+    """
+
+    def __init__(self, keys: Iterable[SeriesKey]) -> None:
+        self.keys = tuple(sorted(keys))
+        for a, b in zip(self.keys, self.keys[1:], strict=False):
+            if a == b:
+                raise ValueError(f"series {a.component}/{a.metric} is there twice")
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, row: Any) -> Any:
+        return self.keys[row]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SeriesIndex) and (self is other or self.keys == other.keys)
+
+    def __hash__(self) -> int:
+        return hash(self.keys)
+
+    def __repr__(self) -> str:
+        return f"SeriesIndex({len(self.components)} components, {len(self)} series)"
+
+    @cached_property
+    def components(self) -> tuple[str, ...]:
+        """Each component once, in row order, (n_components,)."""
+        return tuple(dict.fromkeys(key.component for key in self.keys))
+
+    @cached_property
+    def component_starts(self) -> Ints:
+        """First row of each component, (n_components,): ready for `np.add.reduceat`."""
+        names = np.array([key.component for key in self.keys], dtype=object)
+        return np.flatnonzero(np.r_[True, names[1:] != names[:-1]]).astype(np.int64) if len(names) else np.zeros(0, np.int64)
+
+    @cached_property
+    def component_of(self) -> Ints:
+        """Position in `components` of each row's component, (n_series,)."""
+        counts = np.diff(np.r_[self.component_starts, len(self)])
+        return np.repeat(np.arange(len(self.components)), counts)
+
+    @cached_property
+    def rows(self) -> Mapping[SeriesKey, int]:
+        """The row of each key."""
+        return {key: row for row, key in enumerate(self.keys)}
+
+    @cached_property
+    def digest(self) -> str:
+        """The same for the same set of keys, in every process and version."""
+        text = "\n".join(f"{key.component}\x1f{key.metric}" for key in self.keys)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def rows_in(self, other: SeriesIndex) -> Ints:
+        """For each of our rows the row of the same key in `other`, -1 where there is none, (n_series,)."""
+        if self == other:
+            return np.arange(len(self))
+        return np.fromiter((other.rows.get(key, -1) for key in self.keys), np.int64, len(self))
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Half-open time `[start, end)` cut into buckets of `span` seconds; a whole number of them."""
+
+    start: int
+    end: int
+    span: int
+
+    def __post_init__(self) -> None:
+        if self.span <= 0 or self.end < self.start or (self.end - self.start) % self.span:
+            raise ValueError(f"no window [{self.start}, {self.end}) of {self.span} s buckets")
+
+    @classmethod
+    def ending(cls, instant: float, span: int, buckets: int = 1) -> Window:
+        """The last `buckets` aligned buckets that are over at `instant`."""
+        end = int(instant // span) * span
+        return cls(end - buckets * span, end, span)
+
+    def __len__(self) -> int:
+        return (self.end - self.start) // self.span
+
+    @property
+    def starts(self) -> Ints:
+        """Start of each bucket, (n_buckets,)."""
+        return np.arange(self.start, self.end, self.span, dtype=np.int64)
+
+    def reaching_back(self, seconds: int) -> Window:
+        """This window with at least `seconds` more before it, in whole buckets."""
+        return Window(self.start - -(-seconds // self.span) * self.span, self.end, self.span)
+
+    def columns_in(self, outer: Window) -> slice:
+        """Where our buckets lie in `outer`, which must hold them all on the same grid."""
+        first, rest = divmod(self.start - outer.start, self.span)
+        if rest or self.span != outer.span or first < 0 or self.end > outer.end:
+            raise ValueError(f"{self} does not lie in {outer}")
+        return slice(first, first + len(self))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Frame:
+    """What a source said: one value per series and bucket.
+
+    `values` (n_series, n_buckets) holds NaN where there is no value; `known` (same shape) tells why: True where the
+    source answered (a NaN there is "no data"), False where it could not be asked (a NaN there is "not known").
+    """
+
+    index: SeriesIndex
+    window: Window
+    values: Floats
+    known: Bools
+
+    def __post_init__(self) -> None:
+        shape = (len(self.index), len(self.window))
+        if self.values.shape != shape or self.known.shape != shape:
+            raise ValueError(f"a frame of {shape} was given {self.values.shape} values, {self.known.shape} known")
+
+    @classmethod
+    def unknown(cls, index: SeriesIndex, window: Window) -> Frame:
+        """Nothing is known: what a failed query is worth."""
+        shape = (len(index), len(window))
+        return cls(index=index, window=window, values=np.full(shape, np.nan), known=np.zeros(shape, bool))
+
+    @classmethod
+    def of(cls, index: SeriesIndex, window: Window, values: Floats) -> Frame:
+        """Everything was answered; NaN is "no data"."""
+        return cls(index=index, window=window, values=values, known=np.ones(values.shape, bool))
+
+    def within(self, window: Window) -> Frame:
+        """The part inside `window`, which must lie in ours; a view."""
+        columns = window.columns_in(self.window)
+        return Frame(index=self.index, window=window, values=self.values[:, columns], known=self.known[:, columns])
+
+    def take(self, rows: Ints, index: SeriesIndex) -> Frame:
+        """These rows, as `index` (in its order)."""
+        return Frame(index=index, window=self.window, values=self.values[rows], known=self.known[rows])
+
+
+# --- what is learnt and what it says ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """What one detector learnt: plain arrays, first axis the rows of `index`. Immutable once made.
+
+    `facts` is small, JSON-able and the same for all rows (format version, units, parameters that shaped the arrays).
+    """
+
+    detector: str
+    index: SeriesIndex
+    trained_on: Window
+    arrays: Mapping[str, NDArray[Any]]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def take(self, rows: Ints, index: SeriesIndex) -> Baseline:
+        """What was learnt of these rows, as `index` (in its order)."""
+        arrays = {name: array[rows] for name, array in self.arrays.items()}
+        return Baseline(detector=self.detector, index=index, trained_on=self.trained_on, arrays=arrays, facts=self.facts)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scores:
+    """What a detector says of a frame, all (n_series, n_buckets); NaN = not judged.
+
+    `surprise` is -log10 of the probability, in normal operation, of a value at least this extreme: 3 is one bucket in
+    a thousand. `expected`, `lower` and `upper` are in the metric's unit; outside [lower, upper] the value is more
+    surprising than one in a thousand.
+    """
+
+    index: SeriesIndex
+    window: Window
+    surprise: Floats
+    expected: Floats
+    lower: Floats
+    upper: Floats
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fitted:
+    """A baseline, and how it would have judged the days it was learnt from.
+
+    `rehearsal` covers the last part of the history, each bucket scored by what was learnt from *other* days only, so
+    that whatever is calibrated on it (the fusion of a component) sees honest surprises and not a fit to itself.
+    """
+
+    baseline: Baseline
+    rehearsal: Scores
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fused:
+    """One surprise per component, (n_components, n_buckets), and who caused it.
+
+    `share` (n_series, n_buckets) is each series' part in its component's surprise; the shares of a component sum
+    to 1 in a bucket that was judged, and are 0 elsewhere.
+    """
+
+    index: SeriesIndex
+    window: Window
+    surprise: Floats
+    share: Floats
+
+
+# --- what a person is told ------------------------------------------------------------------------------------------
+
+
+class Severity(IntEnum):
+    """The codes of passive checks."""
+
+    OK = 0
+    WARNING = 1
+    CRITICAL = 2
+    UNKNOWN = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Anomaly:
+    """One series that takes part in an incident, as seen in its worst bucket so far."""
+
+    metric: str
+    unit: str
+    value: float
+    expected: float
+    lower: float
+    upper: float
+    surprise: float
+    share: float
+    at: int
+
+
+class Phase(Enum):
+    """Where an incident stands in its life."""
+
+    OPEN = "open"
+    RECOVERED = "recovered"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Incident:
+    """One problem of one component, from its first bad bucket to its recovery.
+
+    `id` is derived from component type, component, signature and first bad bucket: the same data give the same id.
+    `held_by` names the stages that keep it from being shown, with their reason; empty when it is shown.
+    """
+
+    id: str
+    component_type: str
+    component: str
+    signature: str
+    phase: Phase
+    severity: Severity
+    since: int
+    opened: int
+    last_bad: int
+    recovered: int | None = None
+    surprise: float
+    peak: float
+    version: int
+    anomalies: tuple[Anomaly, ...] = ()
+    held_by: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Transition:
+    """One step in an incident's life, and why it was taken."""
+
+    incident: str
+    at: int
+    kind: str
+    reason: str
+    severity: Severity
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ServiceKey:
+    """A service as Centreon names it."""
+
+    host: str
+    service: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Perf:
+    """One value for the graph beside a passive check."""
+
+    label: str
+    value: float
+    unit: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckResult:
+    """What one service must show. `at` only moves forward for a service."""
+
+    service: ServiceKey
+    code: Severity
+    text: str
+    perf: tuple[Perf, ...] = ()
+    at: int = 0
+
+
+class Sent(Enum):
+    """A transport's answer. It is never proof that the far side shows the result."""
+
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What became of one result that was sent."""
+
+    sent: Sent
+    why: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shown:
+    """What the far side shows for a service: `code` is None when it has shown nothing yet."""
+
+    service: ServiceKey
+    code: Severity | None
+    text: str
+    last_check: int
+
+
+def utc(seconds: float) -> datetime:
+    """Seconds since the epoch as an aware datetime."""
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,131 @@
+"""The ports, and what each promises. Plugins are values, found through entry points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from tocsin.model import (
+    Baseline,
+    CheckResult,
+    Fitted,
+    Frame,
+    Incident,
+    Metric,
+    Outcome,
+    Scores,
+    SeriesIndex,
+    SeriesKey,
+    ServiceKey,
+    Shown,
+    Window,
+)
+from tocsin.settings import Settings
+from tocsin.timegrid import Calendar
+
+
+J = TypeVar("J")
+D = TypeVar("D")
+
+
+class Collector(Protocol):
+    """Outside → frames.
+
+    Both methods may raise `TransientError` (the source cannot answer now). Bad rows are counted, never raised.
+    """
+
+    def discover(self) -> Sequence[SeriesKey]:
+        """Every series the source can tell about now, each once, in any order."""
+        ...
+
+    def collect(self, index: SeriesIndex, window: Window) -> Frame:
+        """The window's values for exactly these rows. A series the source does not have is "no data"."""
+        ...
+
+    def reach(self) -> tuple[int, int] | None:
+        """First and last time (epoch seconds) the source has values for, None when it has none."""
+        ...
+
+
+class Detector(Protocol):
+    """Frames → scores. A detector is its parameters; both methods are pure and do not depend on row order."""
+
+    @property
+    def name(self) -> str:
+        """As in the YAML's `use:`; baselines are stored under it."""
+        ...
+
+    @property
+    def signature(self) -> str:
+        """What kind of problem it finds; detectors of one signature are fused, each signature is its own incident."""
+        ...
+
+    @property
+    def lookback(self) -> int:
+        """Seconds before a bucket that `score` needs in the frame to judge it."""
+        ...
+
+    def fit(self, history: Frame) -> Fitted:
+        """Learn every row from its own history. Rows with too little history get a baseline that judges nothing."""
+        ...
+
+    def score(self, frame: Frame, baseline: Baseline) -> Scores:
+        """Judge every bucket from what came before it. Rows follow `frame.index`, which may differ from the baseline's:
+        a row the baseline does not know is not judged."""
+        ...
+
+
+class Stage(Protocol):
+    """Decides whether an incident may be shown, and says why not through `Incident.held_by`."""
+
+    def __call__(self, incidents: Sequence[Incident], now: datetime) -> Sequence[Incident]: ...
+
+
+class Sink(Protocol):
+    """Passive results → what Centreon shows. A result is an idempotent register write: repeating it changes nothing."""
+
+    @property
+    def reads_back(self) -> bool:
+        """Whether `read_back` can tell what the far side shows."""
+        ...
+
+    def send(self, results: Sequence[CheckResult]) -> Sequence[Outcome]:
+        """One outcome per result, in order; never raises, never blocks longer than a second or so."""
+        ...
+
+    def read_back(self, services: Sequence[ServiceKey]) -> Sequence[Shown]:
+        """What is shown for those of the services that exist there. Raises `TransientError` when it cannot tell."""
+        ...
+
+
+class Executor(Protocol):
+    """Runs pure work somewhere else; results come in any order."""
+
+    def map(self, work: Callable[[J], D], jobs: Iterable[J]) -> Iterator[D]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What the component type tells its plugins."""
+
+    component_type: str
+    calendar: Calendar
+    span: int
+    metrics: Mapping[str, Metric]
+    folder: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plugin:
+    """A part of the product by name. `build(settings, surroundings)` makes it; nothing connects before it is used.
+
+    `surroundings` is None for parts that belong to no component type (sinks).
+    """
+
+    name: str
+    summary: str
+    settings: type[Settings]
+    build: Callable[[Any, Any], Any]
