@@ -401,3 +401,29 @@ class Shown:
 def utc(seconds: float) -> datetime:
     """Seconds since the epoch as an aware datetime."""
     return datetime.fromtimestamp(seconds, UTC)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Desired:
+    """What one service must show: at most one row per service, never deleted because a transport said "accepted".
+
+    `version` grows with every change of `code` or of the incidents behind it. `must_show` is a worse code that the far
+    side has to have shown before a recovery may be sent. After `valid_until` the row is no longer re-asserted: its
+    producer went quiet, and the freshness check of the far side has to tell. All times are epoch seconds.
+    """
+
+    service: ServiceKey
+    code: Severity
+    text: str
+    perf: tuple[Perf, ...] = ()
+    changed_at: int
+    version: int = 1
+    must_show: Severity | None = None
+    valid_until: int
+    next_due_at: float = 0.0
+    last_sent_at: float | None = None
+    last_check_time: int = 0
+    last_seen_code: Severity | None = None
+    last_seen_at: float | None = None
+    attempts: int = 0
+    error: str = ""

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 from tocsin.model import (
     Baseline,
     CheckResult,
+    Desired,
     Fitted,
     Frame,
     Incident,
@@ -98,6 +99,24 @@ class Sink(Protocol):
 
     def read_back(self, services: Sequence[ServiceKey]) -> Sequence[Shown]:
         """What is shown for those of the services that exist there. Raises `TransientError` when it cannot tell."""
+        ...
+
+
+class DesiredStore(Protocol):
+    """Where the rows of the desired state live; every call is one transaction."""
+
+    def due(self, now: float, limit: int) -> Sequence[Desired]:
+        """Rows with `next_due_at` <= now and `valid_until` > now: changed since last seen first, worst first, oldest first."""
+        ...
+
+    def all_desired(self) -> Sequence[Desired]:
+        """Every row."""
+        ...
+
+    def record(self, before: Sequence[Desired], after: Sequence[Desired]) -> None:
+        """Store what delivery learnt (sent, seen, due, attempts, error, must_show). What a tick has changed meanwhile (code, text,
+        version, valid_until …) is left alone: only delivery's own columns are written, and `next_due_at`/`must_show` only where
+        `version` is still that of `before`."""
         ...
 
 
