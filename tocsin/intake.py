@@ -9,17 +9,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import structlog
 
 from tocsin.errors import PermanentError, TransientError
-from tocsin.model import Bools, Frame, Metric, SeriesIndex, SeriesKey, Window
+from tocsin.model import Bools, Frame, Ints, Metric, SeriesIndex, SeriesKey, Window
 from tocsin.ports import Collector
 
 log = structlog.get_logger()
 
 MAX_SERIES = 200_000
+
+Routes: TypeAlias = tuple[list[tuple[Ints, SeriesIndex]], Ints, Bools]
+"""Each source's rows and their index, the rows nobody answers for, and which rows are counters."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +54,8 @@ class Intake:
         self._sources, self._metrics = tuple(sources), metrics
         self._known: dict[str, tuple[SeriesKey, ...]] = {source.name: () for source in sources}
         self._lock = threading.Lock()
+        self._index: SeriesIndex | None = None
+        self._routes: tuple[SeriesIndex, Routes] | None = None
         self.states: dict[str, SourceState] = {source.name: SourceState(name=source.name) for source in sources}
         self.cut = 0
 
@@ -66,10 +72,14 @@ class Intake:
                 except (TransientError, PermanentError) as error:
                     self._failed(source, error)
                 else:
-                    self._known[source.name] = tuple(found)
+                    if tuple(found) != self._known[source.name]:
+                        self._known[source.name], self._routes, self._index = tuple(found), None, None
+            if self._index is not None:
+                return self._index
             keys = list(dict.fromkeys(key for source in self._sources for key in self._known[source.name]))
             self.cut = max(0, len(keys) - MAX_SERIES)
-            return SeriesIndex(sorted(keys)[:MAX_SERIES])
+            self._index = SeriesIndex(sorted(keys)[:MAX_SERIES])
+            return self._index
 
     def reach(self) -> tuple[int, int] | None:
         """The time all sources together have values for; None when none of them has any now."""
@@ -90,21 +100,28 @@ class Intake:
 
         One bucket before the window is read too, because the rate of a counter needs the value before it.
         """
-        counters = np.fromiter((self._metric(key.metric).counter for key in index), bool, len(index))
+        parts, orphans, counters = self._route(index)
         reading = window.reaching_back(window.span) if counters.any() else window
         values = np.full((len(index), len(reading)), np.nan)
         known = np.zeros(values.shape, bool)
-        taken = np.zeros(len(index), bool)
-        for source in self._sources:
-            mine = set(self._known[source.name])
-            rows = np.fromiter((row for row, key in enumerate(index) if key in mine and not taken[row]), np.int64)
-            taken[rows] = True
-            part = self._ask(source, SeriesIndex([index[row] for row in rows]), reading)
+        known[orphans] = True  # every source was asked what it has, and none has these: "no data"
+        for source, (rows, part_index) in zip(self._sources, parts, strict=True):
+            part = self._ask(source, part_index, reading)
             values[rows], known[rows] = part.values, part.known
-        known[~taken] = True  # every source was asked what it has, and none has these: "no data"
         values[~np.isfinite(values)] = np.nan
         frame = Frame(index=index, window=reading, values=values, known=known)
         return to_rate(frame, counters) if counters.any() else frame
+
+    def _route(self, index: SeriesIndex) -> Routes:
+        """Which rows each source answers for; worked out once per index and discovery, not once per tick."""
+        if self._routes is None or self._routes[0] is not index:
+            owner = {key: place for place, source in reversed(list(enumerate(self._sources))) for key in self._known[source.name]}
+            of_row = np.fromiter((owner.get(key, -1) for key in index), np.int64, len(index))
+            rows = [np.flatnonzero(of_row == place) for place in range(len(self._sources))]
+            parts = [(mine, index if len(mine) == len(index) else SeriesIndex([index[row] for row in mine])) for mine in rows]
+            counters = np.fromiter((self._metric(key.metric).counter for key in index), bool, len(index))
+            self._routes = index, (parts, np.flatnonzero(of_row < 0), counters)
+        return self._routes[1]
 
     def _ask(self, source: Source, index: SeriesIndex, window: Window) -> Frame:
         if not len(index):

@@ -1,0 +1,1 @@
+"""Where pure work runs: here, in worker processes, elsewhere."""
