@@ -6,6 +6,7 @@ half-hour that happens twice is the same half-hour twice.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from datetime import UTC, date, datetime, timedelta
 from enum import IntEnum
 from functools import cached_property, lru_cache
@@ -123,16 +124,17 @@ class Calendar:
         return self._holidays is not None and day in self._holidays
 
     @cached_property
-    def _holidays(self) -> object | None:
+    def _holidays(self) -> Container[date] | None:
         if not self.country:
             return None
         import holidays  # noqa: PLC0415  (60 ms, and most component types that share a process share a calendar)
 
         country, _, subdivision = self.country.partition("-")
         try:
-            return holidays.country_holidays(country, subdiv=subdivision or None)
+            found: Container[date] = holidays.country_holidays(country, subdiv=subdivision or None)
         except NotImplementedError as error:
             raise ValueError(f"no public holidays known for {self.country!r}: use an ISO code such as FR or FR-57") from error
+        return found
 
     def _offset(self, instant: int) -> int:
         offset = datetime.fromtimestamp(instant, UTC).astimezone(self._zone).utcoffset()
