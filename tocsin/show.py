@@ -1,0 +1,287 @@
+"""What the command line prints: tables, stories, progress, and the documents behind `--json`."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+from rich.table import Table
+from rich.text import Text
+
+from tocsin.model import Anomaly, Incident, Phase, Severity, Transition, utc
+from tocsin.settings import spell_duration
+
+if TYPE_CHECKING:
+    from tocsin.config import Config
+    from tocsin.store.state import ModelVersion, State
+
+_COLOURS = {Severity.OK: "green", Severity.WARNING: "yellow", Severity.CRITICAL: "red", Severity.UNKNOWN: "magenta"}
+
+Report = Callable[[int, int], None]
+"""`report(done, total)`: called as long work advances."""
+
+
+def console() -> Console:
+    """Standard output, as wide as the terminal; a pipe gets plain text that is not folded."""
+    return Console(soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 160)
+
+
+class Progress:
+    """Bars on stderr while it is a terminal, silence otherwise."""
+
+    def __init__(self) -> None:
+        self._bars = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not sys.stderr.isatty(),
+            transient=True,
+        )
+
+    def __enter__(self) -> Progress:
+        self._bars.start()
+        return self
+
+    def __exit__(self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None) -> None:
+        self._bars.stop()
+
+    def reporter(self, title: str) -> Report:
+        """A new bar; call what is returned with (done, total)."""
+        task = self._bars.add_task(title, total=None)
+        return lambda done, total: self._bars.update(task, completed=done, total=total)
+
+
+def configuration(facts: Mapping[str, Any]) -> None:
+    """Print what `tocsin check-config` found."""
+    out = console()
+    out.print(Text(f"{facts['path']}: no mistakes"))
+    for key, value in facts.items():
+        if key not in ("path", "types"):
+            out.print(Text(f"  {key}: {value}"))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    types: Sequence[Mapping[str, Any]] = facts["types"]
+    for column in types[0] if types else ():
+        table.add_column(column.replace("_", " "))
+    for kind in types:
+        table.add_row(*(Text(", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)) for value in kind.values()))
+    out.print(table)
+
+
+def incident_document(incident: Incident, transitions: Sequence[Transition]) -> dict[str, Any]:
+    """An incident as JSON: times in ISO 8601, numbers that JSON has."""
+    document = {
+        **asdict(incident),
+        "phase": incident.phase.value,
+        "severity": incident.severity.name,
+        "since": _iso(incident.since),
+        "opened": _iso(incident.opened),
+        "last_bad": _iso(incident.last_bad),
+        "recovered": _iso(incident.recovered),
+        "anomalies": [
+            {**{key: _finite(value) for key, value in asdict(anomaly).items()}, "at": _iso(anomaly.at)} for anomaly in incident.anomalies
+        ],
+        "held_by": [{"stage": stage, "reason": reason} for stage, reason in incident.held_by],
+    }
+    if transitions:
+        document["transitions"] = [
+            {"at": _iso(step.at), "kind": step.kind, "reason": step.reason, "severity": step.severity.name} for step in transitions
+        ]
+    return {key: _finite(value) for key, value in document.items()}
+
+
+def incident_table(config: Config, incidents: Sequence[Incident], everything: bool) -> None:
+    """Print incidents, newest first."""
+    if not incidents:
+        console().print("No incident was ever opened." if everything else "No incident is open.")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("id", "state", "type", "component", "since", "lasted", "surprise", "what"):
+        table.add_column(column, justify="right" if column in ("lasted", "surprise") else "left", no_wrap=column != "what")
+    for incident in incidents:
+        ended = incident.recovered or incident.last_bad
+        table.add_row(
+            incident.id[:8],
+            _state(incident),
+            Text(incident.component_type),
+            Text(incident.component),
+            _local(config, incident.component_type, incident.since),
+            spell_duration(max(0, ended - incident.since)),
+            f"{incident.peak:.1f}",
+            Text(_worst(incident)),
+        )
+    console().print(table)
+
+
+def incident_story(config: Config, incident: Incident, transitions: Sequence[Transition]) -> str:
+    """One incident in plain sentences, its anomalies as a small table, its steps with their reasons."""
+
+    def at(seconds: int) -> str:
+        return _local(config, incident.component_type, seconds)
+
+    lines = [
+        f"Incident {incident.id}",
+        f"{incident.component} ({incident.component_type}): {incident.severity.name}, {incident.phase.value}, {incident.signature}",
+        f"Since {at(incident.since)}, opened {at(incident.opened)}, last bad {at(incident.last_bad)}"
+        + (f", recovered {at(incident.recovered)}" if incident.recovered is not None else ""),
+        f"Surprise {incident.peak:.1f} at its worst: in normal operation {odds(incident.peak)} looks like this.",
+    ]
+    if incident.held_by:
+        lines += [f"Not shown: {stage}: {reason}" for stage, reason in incident.held_by]
+    if incident.anomalies:
+        lines += ["", "What was seen, and what would have been normal:"]
+        width = max(len(anomaly.metric) for anomaly in incident.anomalies)
+        lines += [f"  {anomaly.metric:<{width}}  {in_words(anomaly)}  ({at(anomaly.at)})" for anomaly in incident.anomalies]
+    if transitions:
+        lines += ["", "What Tocsin did, and why:"]
+        lines += [f"  {at(step.at)}  {step.kind:<10} {step.severity.name:<8} {step.reason}" for step in transitions]
+    return "\n".join(lines)
+
+
+def in_words(anomaly: Anomaly) -> str:
+    """`840 ms, expected 60..180, surprise 7.2, 64 % of the whole`."""
+    unit = f" {anomaly.unit}" if anomaly.unit else ""
+    seen = f"{anomaly.value:.4g}{unit}" if math.isfinite(anomaly.value) else "no data"
+    band = f", expected {anomaly.lower:.4g}..{anomaly.upper:.4g}" if math.isfinite(anomaly.lower) and math.isfinite(anomaly.upper) else ""
+    return f"{seen}{band}, surprise {anomaly.surprise:.1f}, {anomaly.share:.0%} of the whole"
+
+
+def odds(surprise: float) -> str:
+    """Surprise 3 → "one bucket in 1,000"; capped where the arithmetic promises more than data can show."""
+    return f"one bucket in {10 ** min(surprise, 6):,.0f}" if surprise <= 6 else "less than one bucket in 1,000,000"
+
+
+def model_document(model: ModelVersion) -> dict[str, Any]:
+    """A baseline version as JSON."""
+    return {
+        "component_type": model.component_type,
+        "version": model.version,
+        "active": model.active,
+        "pinned": model.pinned,
+        "created": _iso(model.created_at),
+        "trained_from": _iso(model.trained_start),
+        "trained_to": _iso(model.trained_end),
+        "file": model.path,
+        "sha256": model.sha256,
+        "facts": dict(model.facts),
+    }
+
+
+def model_table(models: Sequence[ModelVersion]) -> None:
+    """Print baseline versions."""
+    if not models:
+        console().print("Nothing was learnt yet: run `tocsin train`.")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("", "type", "version", "learnt on", "to", "created", "series", "file"):
+        table.add_column(column, justify="right" if column in ("version", "series") else "left")
+    for model in models:
+        table.add_row(
+            ("* pinned" if model.pinned else "*") if model.active else "",
+            Text(model.component_type),
+            str(model.version),
+            f"{utc(model.trained_start):%Y-%m-%d %H:%M}",
+            f"{utc(model.trained_end):%Y-%m-%d %H:%M}",
+            f"{utc(model.created_at):%Y-%m-%d %H:%M} UTC",
+            str(model.facts.get("series", "")),
+            Text(model.path),
+        )
+    console().print(table)
+
+
+def status_report(config: Config, state: State, now: float) -> dict[str, Any]:
+    """How the installation is, as data; `problems` is empty when nothing needs a look."""
+    from tocsin.store.lock import holder
+
+    problems: list[str] = list(state.problems)
+    pid = holder(config.state)
+    if pid is None:
+        problems.append("the daemon is not running")
+    types = []
+    for kind in config.types:
+        watermark = max(state.watermarks(kind.name).values(), default=None)
+        model = state.active_model(kind.name)
+        if watermark is None:
+            problems.append(f"{kind.name}: nothing was judged yet")
+        elif now - watermark > 3 * kind.every + kind.delay:
+            problems.append(f"{kind.name}: nothing was judged since {_iso(watermark)}")
+        if model is None:
+            problems.append(f"{kind.name}: nothing was learnt yet")
+        types.append(
+            {
+                "component_type": kind.name,
+                "judged_until": _iso(watermark),
+                "model": model.version if model else None,
+                "trained_to": _iso(model.trained_end) if model else None,
+                "open_incidents": len(state.incidents(open_only=True, component_type=kind.name, limit=10_000)),
+            }
+        )
+    rows = state.all_desired()
+    wrong = [row for row in rows if row.error]
+    problems += [f"{row.service.host}/{row.service.service}: {row.error}" for row in wrong[:20]]
+    return {
+        "running": pid is not None,
+        "pid": pid,
+        "state": str(Path(config.state).resolve()),
+        "types": types,
+        "services": len(rows),
+        "services_confirmed": sum(row.last_seen_code == row.code for row in rows),
+        "services_with_problems": len(wrong),
+        "problems": problems,
+    }
+
+
+def status_table(facts: Mapping[str, Any]) -> None:
+    """Print a status report."""
+    out = console()
+    out.print(Text(f"Tocsin {'runs' if facts['running'] else 'does not run'}" + (f" (process {facts['pid']})" if facts["pid"] else "")))
+    out.print(Text(f"  state {facts['state']}"))
+    out.print(
+        f"  {facts['services']} services, {facts['services_confirmed']} confirmed by the far side, {facts['services_with_problems']} with problems"
+    )
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("type", "judged until", "model", "learnt to", "open"):
+        table.add_column(column)
+    for kind in facts["types"]:
+        table.add_row(Text(kind["component_type"]), *(str(kind[key] or "-") for key in ("judged_until", "model", "trained_to", "open_incidents")))
+    out.print(table)
+    for problem in facts["problems"]:
+        out.print(Text(f"! {problem}", style="yellow"))
+
+
+def _iso(seconds: float | None) -> str | None:
+    return None if seconds is None else utc(seconds).isoformat().replace("+00:00", "Z")
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _local(config: Config, component_type: str, seconds: int) -> str:
+    kind = next((kind for kind in config.types if kind.name == component_type), None)
+    when: datetime = kind.surroundings().calendar.local(seconds) if kind else utc(seconds)
+    return f"{when:%a %Y-%m-%d %H:%M}" + ("" if kind else " UTC")
+
+
+def _state(incident: Incident) -> Text:
+    if incident.phase is Phase.RECOVERED:
+        return Text("recovered", style="green")
+    return Text(incident.severity.name + (" (held)" if incident.held_by else ""), style=_COLOURS[incident.severity])
+
+
+def _worst(incident: Incident) -> str:
+    if not incident.anomalies:
+        return incident.signature
+    more = f" and {len(incident.anomalies) - 1} more" if len(incident.anomalies) > 1 else ""
+    return f"{incident.anomalies[0].metric}: {in_words(incident.anomalies[0])}{more}"
