@@ -1,0 +1,1 @@
+"""Scores → what Centreon shows. Knows the nouns and the ports, nothing else of the product."""

@@ -1,0 +1,410 @@
+"""From surprise to incidents: opens on k of n buckets, closes by its own rule, says why.
+
+A bucket is *bad* when the component's surprise reaches the opening rule's, *good* when it is below the closing rule's,
+and neither in between. A bucket that was not judged is neither, and takes its place in the last n: no data never
+opens, never recovers. One incident per component and signature; one that turns bad again shortly after its recovery
+goes on as the same incident. A window of many buckets gives exactly what its buckets give one by one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alerting.evidence import Evidence, worst_of
+from tocsin.model import Anomaly, Bools, Floats, Frame, Fused, Incident, Metric, Phase, Scores, Severity, Transition
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rules:
+    """When an incident opens, gets worse, gets better and closes. Lengths are in buckets, `recent`/`reopen` in seconds.
+
+    At the defaults an independent false bucket every ten thousand opens nothing, and neither does a single spike; a
+    lasting trouble opens in its second bucket.
+    """
+
+    open_surprise: float = 4.0
+    open_buckets: int = 2
+    open_of: int = 3
+    close_surprise: float = 3.0
+    close_buckets: int = 3
+    close_of: int = 4
+    critical_surprise: float = 6.0
+    better_buckets: int = 3
+    recent: int = 12 * 3600
+    reopen: int = 30 * 60
+
+    def __post_init__(self) -> None:
+        for name, k, n in (("open", self.open_buckets, self.open_of), ("close", self.close_buckets, self.close_of)):
+            if not 1 <= k <= n <= 1000:
+                raise ValueError(f"{name}: {k} of {n} buckets cannot be: expected 1 <= buckets <= of <= 1000")
+        if self.close_surprise > self.open_surprise:
+            raise ValueError(f"close.surprise {self.close_surprise:g} is above open.surprise {self.open_surprise:g}")
+        if self.critical_surprise < self.open_surprise:
+            raise ValueError(f"critical.surprise {self.critical_surprise:g} is below open.surprise {self.open_surprise:g}")
+        if self.better_buckets < 1 or self.recent < 0 or self.reopen < 0:
+            raise ValueError("better_buckets must be at least 1, recent and reopen cannot be negative")
+
+    @property
+    def memory(self) -> int:
+        """Buckets before a window that its judgement depends on."""
+        return max(self.open_of, self.close_of) - 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Live:
+    """An incident that still matters: open, or recovered a short while ago.
+
+    `calm` counts the judged buckets since the last critical one; only buckets from `floor` on count for its next step.
+    """
+
+    incident: Incident
+    calm: int
+    floor: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeState:
+    """What one signature's judgement remembers between two windows: the last few surprises and the live incidents.
+
+    `tail` (n_components, any number of buckets) ends where the next window starts, at `until`.
+    """
+
+    components: tuple[str, ...] = ()
+    tail: Floats = field(default_factory=lambda: np.empty((0, 0)))
+    until: int = 0
+    span: int = 0
+    live: Mapping[str, Live] = field(default_factory=dict)
+
+    @property
+    def open(self) -> tuple[Incident, ...]:
+        """The incidents that are open."""
+        return tuple(live.incident for live in self.live.values() if live.incident.phase is Phase.OPEN)
+
+    def to_arrays(self, prefix: str = "") -> dict[str, NDArray[Any]]:
+        """Plain arrays, for storage; `prefix` tells several signatures in one store apart."""
+        live = {name: {**asdict(live), "incident": _spell(live.incident)} for name, live in self.live.items()}
+        rest = json.dumps({"components": self.components, "live": live, "until": self.until, "span": self.span})
+        return {f"{prefix}tail": self.tail, f"{prefix}rest": np.frombuffer(rest.encode(), np.uint8)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], prefix: str = "") -> JudgeState:
+        """What `to_arrays` gave; the empty state where there is nothing under `prefix`."""
+        if f"{prefix}rest" not in arrays:
+            return cls()
+        rest = json.loads(arrays[f"{prefix}rest"].tobytes())
+        live = {
+            name: Live(incident=_read(live["incident"]), calm=live["calm"], floor=live["floor"])
+            for name, live in rest["live"].items()
+        }
+        tail = np.array(arrays[f"{prefix}tail"], np.float64)
+        return cls(components=tuple(rest["components"]), tail=tail, until=rest["until"], span=rest["span"], live=live)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What a window made of the state before it.
+
+    `incidents` are those that are open at its end and those that changed in it, as they stand at its end. `alert`
+    (n_components, n_buckets) tells whether an incident was open once that bucket was known.
+    """
+
+    state: JudgeState
+    incidents: tuple[Incident, ...]
+    transitions: tuple[Transition, ...]
+    alert: Bools
+
+
+def judge(
+    fused: Fused,
+    series: Sequence[tuple[Frame, Scores]],
+    state: JudgeState,
+    rules: Rules,
+    component_type: str,
+    signature: str,
+    metrics: Mapping[str, Metric] | None = None,
+) -> Judged:
+    """Judge a window of one or many buckets; pure.
+
+    Buckets before `state.until` were judged already and are left out; buckets missing between it and the window
+    count as not judged. A component that is not in the window is not judged, its incident stays as it is. Without
+    `series` incidents carry no anomalies. `metrics` gives them their units.
+    """
+    window, components = fused.window, fused.index.components
+    late = min(max(0, -((window.start - state.until) // window.span)) if state.until else 0, len(window))
+    alert = np.zeros((len(components), len(window)), np.bool_)
+    if late == len(window):
+        return Judged(state=state, incidents=state.open, transitions=(), alert=alert)
+    depth, start = rules.memory, window.start + late * window.span
+    seen = np.hstack([_tail_for(state, components, start, window.span, depth), fused.surprise[:, late:]])
+    openings = _may_open(seen, depth, rules)
+    evidence = Evidence(fused, series, metrics or {}, rules.close_surprise)
+    trails: list[_Trail] = []
+    rows = {component: row for row, component in enumerate(components)} if state.live else {}
+    busy = {rows[component] for component in state.live if component in rows}
+    for row in sorted(busy.union(np.flatnonzero(openings.any(axis=1)).tolist())):
+        trail = _Trail(
+            names=(component_type, components[row], signature),
+            values=seen[row].tolist(),
+            first=depth,
+            start=start,
+            span=window.span,
+            live=state.live.get(components[row]),
+        )
+        trail.follow(np.flatnonzero(openings[row]).tolist(), rules)
+        trail.explain(evidence, row, late - depth)
+        for begin, end in trail.open_buckets:
+            alert[row, late + begin - depth : late + end - depth] = True
+        trails.append(trail)
+    live = {**state.live, **{trail.names[1]: trail.live for trail in trails if trail.live is not None}}
+    keep = window.end - rules.reopen - (depth + 1) * window.span
+    after = JudgeState(
+        components=components,
+        tail=np.ascontiguousarray(seen[:, seen.shape[1] - depth :]),
+        until=window.end,
+        span=window.span,
+        live={name: one for name, one in live.items() if one.incident.recovered is None or one.incident.recovered >= keep},
+    )
+    told = [incident for trail in trails for incident in trail.told]
+    elsewhere = [incident for incident in state.open if incident.component not in rows]
+    return Judged(
+        state=after,
+        incidents=(*told, *elsewhere),
+        transitions=tuple(sorted((step for trail in trails for step in trail.transitions), key=lambda step: step.at)),
+        alert=alert,
+    )
+
+
+def retire(state: JudgeState, components: Iterable[str], at: int, reason: str) -> Judged:
+    """Close the incidents of components that are not watched any more, at `at`, and forget them."""
+    gone = [state.live[name] for name in sorted(set(components)) if name in state.live]
+    incidents, transitions = [], []
+    for live in gone:
+        if live.incident.phase is Phase.OPEN:
+            closed = replace(live.incident, phase=Phase.RECOVERED, recovered=at, version=live.incident.version + 1)
+            incidents.append(closed)
+            transitions.append(Transition(incident=closed.id, at=at, kind="retired", reason=reason, severity=Severity.OK))
+    names = {live.incident.component for live in gone}
+    after = replace(state, live={name: live for name, live in state.live.items() if name not in names})
+    return Judged(state=after, incidents=tuple(incidents), transitions=tuple(transitions), alert=np.zeros((0, 0), np.bool_))
+
+
+def onset(surprise: Floats, recent_buckets: int) -> Floats:
+    """The surprise of buckets that tell something new: higher than everything in the `recent_buckets` before; else 0.
+
+    Works along the last axis; NaN (not judged) stays NaN and is no height to compare with. Causal.
+    """
+    best = np.where(np.isnan(surprise), -np.inf, surprise)
+    before = np.full_like(best, -np.inf)
+    offset, width, left = 1, 1, max(0, recent_buckets)
+    while left:  # the binary digits of the length, each covered by a running maximum of that power of two
+        if left & 1:
+            before[..., offset:] = np.maximum(before[..., offset:], best[..., : max(0, best.shape[-1] - offset)])
+            offset += width
+        left >>= 1
+        best = np.concatenate([best[..., :width], np.maximum(best[..., width:], best[..., :-width])], axis=-1)
+        width *= 2
+    return np.where(np.isnan(surprise), np.nan, np.where(surprise > before, surprise, 0.0))
+
+
+def incident_id(component_type: str, component: str, signature: str, since: int) -> str:
+    """The name of an incident: the same data give the same name, everywhere and again."""
+    text = json.dumps([component_type, component, signature, since])
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+# --- inside -----------------------------------------------------------------------------------------------------------
+
+
+def _tail_for(state: JudgeState, components: tuple[str, ...], start: int, span: int, depth: int) -> Floats:
+    """The `depth` buckets before `start` of each component, NaN where nothing is remembered."""
+    tail = np.full((len(components), depth), np.nan)
+    missing, rest = divmod(start - state.until, span)
+    have = min(depth - missing, state.tail.shape[1])
+    if rest or span != state.span or have <= 0:
+        return tail
+    places = slice(depth - missing - have, depth - missing)
+    remembered = state.tail[:, state.tail.shape[1] - have :]
+    if components == state.components:
+        tail[:, places] = remembered
+    else:
+        known = {component: row for row, component in enumerate(state.components)}
+        at = np.fromiter((known.get(component, -1) for component in components), np.int64, len(components))
+        tail[at >= 0, places] = remembered[at[at >= 0]]
+    return tail
+
+
+def _may_open(seen: Floats, depth: int, rules: Rules) -> Bools:
+    """Where enough of the last n buckets are bad, the last one among them, (n_components, n_buckets after `depth`)."""
+    bad = seen >= rules.open_surprise
+    if not bad.any():
+        return np.zeros_like(bad[:, depth:])
+    counts = np.zeros((seen.shape[0], seen.shape[1] + 1), np.int32)
+    np.cumsum(bad, axis=1, out=counts[:, 1:])
+    ends = np.arange(depth, seen.shape[1]) + 1
+    enough = counts[:, ends] - counts[:, np.maximum(0, ends - rules.open_of)] >= rules.open_buckets
+    return np.asarray(enough & bad[:, depth:], np.bool_)
+
+
+@dataclass(kw_only=True)
+class _Trail:
+    """One component's way through the buckets `values[first:]`; those before are remembered ones."""
+
+    names: tuple[str, str, str]
+    values: list[float]
+    first: int
+    start: int
+    span: int
+    live: Live | None
+    transitions: list[Transition] = field(default_factory=list)
+    open_buckets: list[tuple[int, int]] = field(default_factory=list)
+    _done: dict[str, Incident] = field(default_factory=dict)
+    _evidence: dict[str, list[int]] = field(default_factory=dict)
+
+    @property
+    def told(self) -> list[Incident]:
+        """Every incident that changed here or is open at the end, as it stands at the end."""
+        told = dict(self._done)
+        if self.live is not None and (self.live.incident.phase is Phase.OPEN or self.live.incident.id in told):
+            told[self.live.incident.id] = self.live.incident
+        return list(told.values())
+
+    def follow(self, openings: list[int], rules: Rules) -> None:
+        """Take every step there is; `openings` are the buckets, from `first`, where one could open."""
+        at = self.first
+        while at < len(self.values):
+            if self.live is not None and self.live.incident.phase is Phase.OPEN:
+                at = self._stay(self.live, at, rules)
+                continue
+            place = bisect_left(openings, at - self.first)
+            if place == len(openings):
+                return
+            at = openings[place] + self.first
+            self._open(at, rules)
+            at += 1
+
+    def explain(self, evidence: Evidence, row: int, shift: int) -> None:
+        """Give each incident met its anomalies; `shift` leads from our buckets to the columns of the window."""
+        for identity, buckets in self._evidence.items():
+            anomalies = evidence.of(row, [bucket + shift for bucket in buckets])
+            if identity in self._done:
+                self._done[identity] = _with(self._done[identity], anomalies)
+            if self.live is not None and self.live.incident.id == identity:
+                self.live = replace(self.live, incident=_with(self.live.incident, anomalies))
+
+    def _time(self, bucket: int) -> int:
+        return self.start + (bucket - self.first) * self.span
+
+    def _bucket(self, time: int) -> int:
+        return -((self.start - time) // self.span) + self.first
+
+    def _step(self, incident: Incident, bucket: int, kind: str, reason: str, severity: Severity) -> None:
+        at = self._time(bucket + 1)
+        self.transitions.append(Transition(incident=incident.id, at=at, kind=kind, reason=reason, severity=severity))
+        self._done[incident.id] = incident
+
+    def _open(self, at: int, rules: Rules) -> None:
+        floor = self._bucket(self.live.floor) if self.live is not None else 0
+        first = max(0, at + 1 - rules.open_of, floor)
+        bad = [bucket for bucket in range(first, at + 1) if self.values[bucket] >= rules.open_surprise]
+        if len(bad) < rules.open_buckets:
+            return
+        peak, since = max(self.values[bucket] for bucket in bad), self._time(bad[0])
+        severity = Severity.CRITICAL if peak >= rules.critical_surprise else Severity.WARNING
+        why = f"{len(bad)} of the last {rules.open_of} buckets at surprise {rules.open_surprise:g} or more, highest {peak:.1f}"
+        before = self.live.incident if self.live is not None else None
+        if before is not None and before.recovered is not None and since - before.recovered <= rules.reopen:
+            kind, why = "reopened", f"bad again {since - before.recovered} s after its recovery: {why}"
+            incident = replace(
+                before,
+                phase=Phase.OPEN,
+                severity=severity,
+                recovered=None,
+                last_bad=self._time(at),
+                surprise=self.values[at],
+                peak=max(peak, before.peak),
+                version=before.version + 1,
+            )
+        else:
+            kind = "opened"
+            incident = Incident(
+                id=incident_id(*self.names, since),
+                component_type=self.names[0],
+                component=self.names[1],
+                signature=self.names[2],
+                phase=Phase.OPEN,
+                severity=severity,
+                since=since,
+                opened=self._time(at + 1),
+                last_bad=self._time(at),
+                surprise=self.values[at],
+                peak=peak,
+                version=1,
+            )
+        self.live = Live(incident=incident, calm=0, floor=self._time(at + 1))
+        self._evidence.setdefault(incident.id, []).append(at)
+        self._step(incident, at, kind, why, severity)
+        self.open_buckets.append((at, at + 1))
+
+    def _stay(self, live: Live, at: int, rules: Rules) -> int:
+        """Walk on from `at` while the incident is open; returns the first bucket after its recovery."""
+        incident, calm, begin, floor = live.incident, live.calm, at, self._bucket(live.floor)
+        evidence = self._evidence.setdefault(incident.id, [])
+        while at < len(self.values):
+            value = self.values[at]
+            if value != value:  # not judged
+                at += 1
+                continue
+            changes: dict[str, Any] = {"surprise": value}
+            calm = 0 if value >= rules.critical_surprise else calm + 1
+            if value >= rules.open_surprise:
+                evidence.append(at)
+                changes.update(last_bad=self._time(at), peak=max(value, incident.peak))
+            if value < rules.close_surprise:
+                first = max(floor, at + 1 - rules.close_of, 0)
+                good = sum(other < rules.close_surprise for other in self.values[first : at + 1])
+                if good >= rules.close_buckets:
+                    end = self._time(at + 1)
+                    changes.update(phase=Phase.RECOVERED, recovered=end, version=incident.version + 1)
+                    incident = replace(incident, **changes)
+                    why = f"{good} of the last {rules.close_of} buckets below surprise {rules.close_surprise:g}"
+                    self._step(incident, at, "recovered", why, Severity.OK)
+                    self.live = Live(incident=incident, calm=0, floor=end)
+                    self.open_buckets.append((begin, at))
+                    return at + 1
+            if calm == 0 and incident.severity is not Severity.CRITICAL:
+                incident = replace(incident, **changes, severity=Severity.CRITICAL, version=incident.version + 1)
+                why = f"surprise {value:.1f} reached {rules.critical_surprise:g}"
+                self._step(incident, at, "worse", why, Severity.CRITICAL)
+            elif calm >= rules.better_buckets and incident.severity is Severity.CRITICAL:
+                incident = replace(incident, **changes, severity=Severity.WARNING, version=incident.version + 1)
+                why = f"{calm} judged buckets below surprise {rules.critical_surprise:g}"
+                self._step(incident, at, "better", why, Severity.WARNING)
+            else:
+                incident = replace(incident, **changes)
+            at += 1
+        self.live = Live(incident=incident, calm=calm, floor=live.floor)
+        self.open_buckets.append((begin, at))
+        return at
+
+
+def _with(incident: Incident, anomalies: tuple[Anomaly, ...]) -> Incident:
+    return replace(incident, anomalies=worst_of((*incident.anomalies, *anomalies)))
+
+
+def _spell(incident: Incident) -> dict[str, Any]:
+    return {**asdict(incident), "phase": incident.phase.value, "severity": int(incident.severity)}
+
+
+def _read(spelled: Mapping[str, Any]) -> Incident:
+    anomalies = tuple(Anomaly(**anomaly) for anomaly in spelled["anomalies"])
+    held_by = tuple((stage, reason) for stage, reason in spelled["held_by"])
+    parts = {**spelled, "phase": Phase(spelled["phase"]), "severity": Severity(spelled["severity"])}
+    return Incident(**{**parts, "anomalies": anomalies, "held_by": held_by})
