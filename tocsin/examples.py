@@ -1,4 +1,7 @@
-"""The configuration that is shipped: what `tocsin init` writes. In an installed package it lies in `tocsin/_config`, in a checkout in `config/`."""
+"""The configuration that is shipped: what `tocsin init` writes.
+
+In an installed package it lies in `tocsin/_config`, in a checkout in `config/`.
+"""
 
 from __future__ import annotations
 
