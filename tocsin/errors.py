@@ -1,5 +1,8 @@
 """Errors, sorted by what the caller can do about them."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class ConfigError(Exception):
     """A person must act. Only raised before the first tick; the doors turn it into exit code 2.
@@ -19,3 +22,11 @@ class TransientError(Exception):
 
 class PermanentError(Exception):
     """It will never work for this item: count it, say it once, go on with the others."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The end of a sentence about an unknown word: the nearest known one, else all of them while they are few."""
+    names = {name.casefold(): name for name in known}
+    if nearest := get_close_matches(word[:80].casefold(), names, n=1):
+        return f' (did you mean "{names[nearest[0]]}"?)'
+    return f"; expected one of {', '.join(sorted(names.values()))}" if 0 < len(names) <= 12 else ""
