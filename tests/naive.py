@@ -1,0 +1,59 @@
+"""The definitions, slow and plain: what the fast versions must agree with."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tocsin.model import Floats
+
+# --- alerting -----------------------------------------------------------------------------------------------------------
+
+
+def naive_judge(values: list[float], rules: Any, span: int = 60) -> tuple[list[bool], list[tuple[int, str, int]]]:
+    """One component's buckets, one after the other, as the rules are written: (is it open?, [(bucket end, kind, code)])."""
+    alert: list[bool] = []
+    steps: list[tuple[int, str, int]] = []
+    severity, calm, count_from = 0, 0, 0
+    recovered: int | None = None
+    for now, value in enumerate(values):
+        if severity == 0:
+            recent = [b for b in range(count_from, now + 1) if b > now - rules.open_of and values[b] >= rules.open_surprise]
+            if value >= rules.open_surprise and len(recent) >= rules.open_buckets:
+                severity = 2 if max(values[b] for b in recent) >= rules.critical_surprise else 1
+                again = recovered is not None and (recent[0] - recovered) * span <= rules.reopen
+                steps.append((now + 1, "reopened" if again else "opened", severity))
+                calm, count_from = 0, now + 1
+        elif not math.isnan(value):
+            calm = 0 if value >= rules.critical_surprise else calm + 1
+            good = [b for b in range(count_from, now + 1) if b > now - rules.close_of and values[b] < rules.close_surprise]
+            if value < rules.close_surprise and len(good) >= rules.close_buckets:
+                severity, recovered, count_from = 0, now + 1, now + 1
+                steps.append((now + 1, "recovered", 0))
+            elif calm == 0 and severity < 2:
+                severity = 2
+                steps.append((now + 1, "worse", 2))
+            elif calm >= rules.better_buckets and severity == 2:
+                severity = 1
+                steps.append((now + 1, "better", 1))
+        alert.append(severity > 0)
+    return alert, steps
+
+
+def naive_onset(values: list[float], recent: int) -> list[float]:
+    """Each value that is higher than all known ones of the `recent` before it; 0 for the others, NaN stays NaN."""
+    told = []
+    for now, value in enumerate(values):
+        before = [other for other in values[max(0, now - recent) : now] if not math.isnan(other)]
+        told.append(value if math.isnan(value) or all(value > other for other in before) else 0.0)
+    return told
+
+
+def naive_rates(values: Floats, span: int) -> Floats:
+    """Growth per second of a counter, bucket by bucket; what it shows after a reset is what it grew."""
+    rates = []
+    for before, after in zip(values, values[1:], strict=False):
+        rates.append((after if after < before else after - before) / span)
+    return np.array(rates)
