@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -90,7 +91,7 @@ class JudgeState:
 
     def to_arrays(self, prefix: str = "") -> dict[str, NDArray[Any]]:
         """Plain arrays, for storage; `prefix` tells several signatures in one store apart."""
-        live = {name: {**asdict(live), "incident": _spell(live.incident)} for name, live in self.live.items()}
+        live = {name: {"incident": _spell(one.incident), "calm": one.calm, "floor": one.floor} for name, one in self.live.items()}
         rest = json.dumps({"components": self.components, "live": live, "until": self.until, "span": self.span})
         return {f"{prefix}tail": self.tail, f"{prefix}rest": np.frombuffer(rest.encode(), np.uint8)}
 
@@ -170,7 +171,9 @@ def judge(
         tail=np.ascontiguousarray(seen[:, seen.shape[1] - depth :]),
         until=window.end,
         span=window.span,
-        live={name: one for name, one in live.items() if one.incident.recovered is None or one.incident.recovered >= keep},
+        live={
+            name: one for name, one in sorted(live.items()) if one.incident.recovered is None or one.incident.recovered >= keep
+        },
     )
     told = [incident for trail in trails for incident in trail.told]
     elsewhere = [incident for incident in state.open if incident.component not in rows]
@@ -219,6 +222,8 @@ def incident_id(component_type: str, component: str, signature: str, since: int)
     text = json.dumps([component_type, component, signature, since])
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
+
+_INCIDENT, _ANOMALY = ([part.name for part in fields(kind)] for kind in (Incident, Anomaly))
 
 # --- inside -----------------------------------------------------------------------------------------------------------
 
@@ -359,7 +364,7 @@ class _Trail:
         evidence = self._evidence.setdefault(incident.id, [])
         while at < len(self.values):
             value = self.values[at]
-            if value != value:  # not judged
+            if math.isnan(value):
                 at += 1
                 continue
             changes: dict[str, Any] = {"surprise": value}
@@ -400,7 +405,9 @@ def _with(incident: Incident, anomalies: tuple[Anomaly, ...]) -> Incident:
 
 
 def _spell(incident: Incident) -> dict[str, Any]:
-    return {**asdict(incident), "phase": incident.phase.value, "severity": int(incident.severity)}
+    parts = {name: getattr(incident, name) for name in _INCIDENT}
+    anomalies = [{name: getattr(anomaly, name) for name in _ANOMALY} for anomaly in incident.anomalies]
+    return {**parts, "anomalies": anomalies, "phase": incident.phase.value, "severity": int(incident.severity)}
 
 
 def _read(spelled: Mapping[str, Any]) -> Incident:
