@@ -1,0 +1,144 @@
+"""The tables of the state database, the same on SQLite and PostgreSQL. Changing them needs a migration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.types import TypeDecorator
+
+HEAD = "0001"
+"""The migration that makes exactly these tables (a test compares)."""
+
+
+class Words(TypeDecorator[str]):
+    """Text from outside. What no database can keep (NUL, half a surrogate pair) becomes U+FFFD."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:
+        if value is None or (value.isascii() and "\x00" not in value):
+            return value
+        return "".join("\ufffd" if character == "\x00" or "\ud800" <= character <= "\udfff" else character for character in value)
+
+
+metadata = MetaData()
+
+watermark = Table(
+    "watermark",
+    metadata,
+    Column("component_type", Words, primary_key=True),
+    Column("source", Words, primary_key=True),
+    Column("pos", BigInteger, nullable=False),
+)
+
+judge_state = Table(
+    "judge_state",
+    metadata,
+    Column("component_type", Words, primary_key=True),
+    Column("data", LargeBinary, nullable=False),
+)
+
+incident = Table(
+    "incident",
+    metadata,
+    Column("id", Words, primary_key=True),
+    Column("component_type", Words, nullable=False),
+    Column("component", Words, nullable=False),
+    Column("signature", Words, nullable=False),
+    Column("phase", Words, nullable=False),
+    Column("severity", SmallInteger, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("opened", BigInteger, nullable=False),
+    Column("last_bad", BigInteger, nullable=False),
+    Column("recovered", BigInteger),
+    Column("surprise", Double, nullable=False),
+    Column("peak", Double, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("anomalies", Text, nullable=False),
+    Column("held_by", Text, nullable=False),
+    Index("incident_by_phase", "phase", "component_type"),
+    Index("incident_by_time", "since"),
+)
+
+transition = Table(
+    "transition",
+    metadata,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("incident", Words, ForeignKey("incident.id", ondelete="CASCADE"), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("kind", Words, nullable=False),
+    Column("reason", Words, nullable=False),
+    Column("severity", SmallInteger, nullable=False),
+    UniqueConstraint("incident", "at", "kind", name="transition_once"),
+)
+
+desired = Table(
+    "desired",
+    metadata,
+    Column("host", Words, primary_key=True),
+    Column("service", Words, primary_key=True),
+    # the tick's columns
+    Column("component_type", Words, nullable=False),
+    Column("code", SmallInteger, nullable=False),
+    Column("text", Words, nullable=False),
+    Column("perf", Text, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("valid_until", BigInteger, nullable=False),
+    # both write these: a tick with a new version, delivery while the version is the one it knows
+    Column("must_show", SmallInteger),
+    Column("next_due_at", Double, nullable=False),
+    # delivery's columns
+    Column("last_sent_at", Double),
+    Column("last_check_time", BigInteger, nullable=False, server_default=text("0")),
+    Column("last_seen_code", SmallInteger),
+    Column("last_seen_at", Double),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("error", Words, nullable=False, server_default=text("''")),
+    Index("desired_by_due", "next_due_at"),
+    Index("desired_by_component_type", "component_type"),
+)
+
+model = Table(
+    "model",
+    metadata,
+    Column("component_type", Words, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("path", Words, nullable=False),
+    Column("sha256", Words, nullable=False),
+    Column("trained_from", BigInteger, nullable=False),
+    Column("trained_to", BigInteger, nullable=False),
+    Column("span", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("facts", Text, nullable=False),
+    Column("active", Boolean, nullable=False),
+    Column("pinned", Boolean, nullable=False),
+    Index("model_one_active", "component_type", unique=True, sqlite_where=text("active"), postgresql_where=text("active")),
+)
+
+run = Table(
+    "run",
+    metadata,
+    Column("job", Words, primary_key=True),
+    Column("period", Words, primary_key=True),
+    Column("claimed_at", BigInteger, nullable=False),
+    Column("finished_at", BigInteger),
+    Column("outcome", Words, nullable=False, server_default=text("''")),
+)
