@@ -83,12 +83,14 @@ class Template:
     """The static template of a component type: one check per metric that has thresholds, each run once per bucket.
 
     `attempts` is Centreon's `max_check_attempts`. With `unknown_alerts`, a check that gets no value is UNKNOWN and
-    somebody is told of that too; otherwise a missing value leaves a check as it was.
+    somebody is told of that too; otherwise a missing value leaves a check as it was. Trouble that comes back within
+    `reopen` seconds is still the same alert.
     """
 
     thresholds: Mapping[str, Thresholds]
     attempts: int = 3
     unknown_alerts: bool = False
+    reopen: int = 1_800
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +156,8 @@ def alerts(hard: Ints, ends: Ints) -> Iterator[Alert]:
 def template_alerts(frame: Frame, template: Template) -> Mapping[str, Sequence[Alert]]:
     """Every alert the template raises over a frame, per component in order of time; components without any have none.
 
-    Several checks of a component that are in trouble at the same time are one alert, as one person would see them:
-    this is kinder to the template than its notifications are.
+    Checks of a component that are in trouble at the same time, and trouble that comes back, are one alert, as one person
+    would see them: this is kinder to the template than its notifications are.
     """
     rows = np.array([row for row, key in enumerate(frame.index) if key.metric in template.thresholds], np.int64)
     severity = np.empty((len(rows), len(frame.window)), np.int64)
@@ -167,22 +169,24 @@ def template_alerts(frame: Frame, template: Template) -> Mapping[str, Sequence[A
     ends = frame.window.starts + frame.window.span
     found: dict[str, list[Alert]] = {component: [] for component in frame.index.components}
     for i, row in enumerate(rows):
-        found[frame.index[row].component].extend(alerts(hard[i], ends))
-    return {component: merge(several) for component, several in found.items()}
+        found[frame.index[row].component] += merge(list(alerts(hard[i], ends)), template.reopen, same_check=True)
+    return {component: merge(several, template.reopen, same_check=False) for component, several in found.items()}
 
 
-def merge(several: Sequence[Alert]) -> list[Alert]:
-    """Alerts that touch become one, told whenever any of them was."""
+def merge(several: Sequence[Alert], reopen: int, *, same_check: bool) -> list[Alert]:
+    """Alerts at most `reopen` seconds apart become one.
+
+    When they are of the `same_check`, one that comes back tells something new only where it is worse than before;
+    alerts of different checks each told somebody what the others had not.
+    """
     merged: list[Alert] = []
     for alert in sorted(several, key=lambda a: (a.start, a.end)):
-        if merged and alert.start <= merged[-1].end:
-            last = merged[-1]
-            merged[-1] = Alert(
-                start=last.start,
-                end=max(last.end, alert.end),
-                told=tuple(sorted({*last.told, *alert.told})),
-                severity=max(last.severity, alert.severity, key=lambda code: int(_BADNESS[code])),
-            )
-        else:
+        if not merged or alert.start > merged[-1].end + reopen:
             merged.append(alert)
+            continue
+        last = merged[-1]
+        worse = bool(_BADNESS[alert.severity] > _BADNESS[last.severity])
+        told = {*last.told, *(() if same_check and not worse else alert.told[-1:] if same_check else alert.told)}
+        severity = alert.severity if worse else last.severity
+        merged[-1] = Alert(last.start, max(last.end, alert.end), tuple(sorted(told)), severity)
     return merged

@@ -99,12 +99,17 @@ def test_an_alert_lasts_from_hard_to_fine_and_tells_when_it_gets_worse() -> None
 
 
 def test_checks_of_one_component_in_trouble_together_are_one_alert() -> None:
-    assert merge(
-        [Alert(600, 1200, (600,), WARNING), Alert(900, 1500, (900,), CRITICAL), Alert(1800, 2100, (1800,), WARNING)]
-    ) == [
-        Alert(600, 1500, (600, 900), CRITICAL),
-        Alert(1800, 2100, (1800,), WARNING),
-    ]
+    cpu, load, later = Alert(600, 1200, (600,), WARNING), Alert(900, 1500, (900,), CRITICAL), Alert(1801, 2100, (1801,), WARNING)
+    assert merge([later, cpu, load], 300, same_check=False) == [Alert(600, 1500, (600, 900), CRITICAL), later]
+
+
+def test_a_check_that_comes_and_goes_is_one_alert_and_tells_only_of_worse() -> None:
+    first, again, worse = (
+        Alert(0, 300, (0,), WARNING),
+        Alert(600, 900, (600,), WARNING),
+        Alert(1200, 1500, (1200, 1500), CRITICAL),
+    )
+    assert merge([first, again, worse], 300, same_check=True) == [Alert(0, 1500, (0, 1500), CRITICAL)]
 
 
 def test_a_template_holds_the_same_numbers_against_every_component() -> None:

@@ -1,0 +1,36 @@
+"""The park as a source: a collector that says what its agents would have, out of memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tocsin.demo.park import Park
+from tocsin.model import Frame, SeriesIndex, SeriesKey, Window
+
+
+class ParkSource:
+    """Collects one component type of a park; counters as they count. Outside the park's weeks there is no data."""
+
+    def __init__(self, park: Park, component_type: str) -> None:
+        self._raw = park.types[component_type].raw
+
+    def discover(self) -> Sequence[SeriesKey]:
+        return self._raw.index.keys
+
+    def reach(self) -> tuple[int, int] | None:
+        return self._raw.window.start, self._raw.window.end - self._raw.window.span
+
+    def collect(self, index: SeriesIndex, window: Window) -> Frame:
+        values = np.full((len(index), len(window)), np.nan)
+        ours = self._raw.window
+        if window.span != ours.span or (window.start - ours.start) % ours.span:
+            raise ValueError(f"the park was measured in buckets of {ours.span} s, not on the grid of {window}")
+        start, end = max(window.start, ours.start), min(window.end, ours.end)
+        rows = index.rows_in(self._raw.index)
+        there = np.flatnonzero(rows >= 0)
+        if start < end:
+            common = Window(start, end, window.span)
+            values[there, common.columns_in(window)] = self._raw.values[rows[there], common.columns_in(ours)]
+        return Frame.of(index, window, values)
