@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -11,14 +12,27 @@ from hypothesis import strategies as st
 
 from alerting.judge import Judged, JudgeState, Rules, incident_id, judge, onset, retire
 from tests.naive import naive_judge, naive_onset
-from tocsin.model import Floats, Frame, Fused, Metric, Phase, Scores, SeriesIndex, SeriesKey, Severity, Window
+from tocsin.model import (
+    Floats,
+    Frame,
+    Fused,
+    Incident,
+    Metric,
+    Phase,
+    Scores,
+    SeriesIndex,
+    SeriesKey,
+    Severity,
+    Transition,
+    Window,
+)
 
 NAN = float("nan")
 SPAN = 60
 RULES = Rules()
 
 
-def fused(rows: dict[str, list[float]], start: int = 0, span: int = SPAN) -> Fused:
+def fused(rows: Mapping[str, Sequence[float]], start: int = 0, span: int = SPAN) -> Fused:
     """One metric per component."""
     index = SeriesIndex(SeriesKey(component, "latency") for component in rows)
     surprise = np.array([rows[component] for component in index.components], np.float64)
@@ -26,7 +40,7 @@ def fused(rows: dict[str, list[float]], start: int = 0, span: int = SPAN) -> Fus
     return Fused(index=index, window=window, surprise=surprise, share=np.where(np.isnan(surprise), 0.0, 1.0))
 
 
-def run(values: list[float], rules: Rules = RULES, state: JudgeState | None = None, start: int = 0) -> Judged:
+def run(values: Sequence[float], rules: Rules = RULES, state: JudgeState | None = None, start: int = 0) -> Judged:
     return judge(fused({"web-1": values}, start), (), state or JudgeState(), rules, "web", "anomaly")
 
 
@@ -200,7 +214,9 @@ def test_many_buckets_at_once_are_judged_like_one_by_one(data: st.DataObject, ru
     whole, series = detailed(surprise, components=components)
     at_once = judge(whole, series, JudgeState(), rules, "web", "anomaly")
     cuts = sorted({0, buckets, *data.draw(st.lists(st.integers(0, buckets), max_size=8))})
-    state, transitions, incidents, alert = JudgeState(), [], {}, []
+    state, alert = JudgeState(), []
+    transitions: list[Transition] = []
+    incidents: dict[str, Incident] = {}
     for begin, end in pairwise(cuts):
         part, part_series = detailed(surprise[:, begin:end], begin * SPAN, components)
         judged = judge(part, part_series, JudgeState.from_arrays(state.to_arrays("a."), "a."), rules, "web", "anomaly")

@@ -1,0 +1,93 @@
+"""What stands between an incident and its being shown: stages, each saying why it holds one back.
+
+A stage only adds to `Incident.held_by`; it neither drops an incident nor makes one. An incident that several stages
+hold is shown when the last of them lets go, and every change is a transition, so that "why was I not told?" has an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import Enum
+
+from tocsin.model import Incident, Transition
+from tocsin.ports import Stage
+
+HeldBy = tuple[tuple[str, str], ...]
+
+
+class Rung(Enum):
+    """How far a component type has come: what of its incidents may be seen.
+
+    learn: nothing is sent, incidents are recorded. show: the service stays OK, its text says what it would have been.
+    status: the service takes the incident's state. notify: the same; the engine may notify.
+    """
+
+    LEARN = "learn"
+    SHOW = "show"
+    STATUS = "status"
+    NOTIFY = "notify"
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Holds back everything until the component type has climbed to `status`."""
+
+    rung: Rung
+
+    def __call__(self, incidents: Sequence[Incident], now: datetime) -> Sequence[Incident]:
+        """As `Stage` promises."""
+        if self.rung in (Rung.STATUS, Rung.NOTIFY):
+            return incidents
+        return [hold(incident, "ladder", self.rung.value) for incident in incidents]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Staged:
+    """Incidents with their `held_by`, and a transition for each that was held or released now."""
+
+    incidents: tuple[Incident, ...]
+    transitions: tuple[Transition, ...]
+
+
+def hold(incident: Incident, stage: str, reason: str) -> Incident:
+    """The incident, held back by `stage`."""
+    return replace(incident, held_by=(*incident.held_by, (stage, reason)))
+
+
+def run(
+    stages: Sequence[Stage], incidents: Sequence[Incident], now: datetime, before: Mapping[str, HeldBy] | None = None
+) -> Staged:
+    """Ask every stage anew. `before` is what held each incident (by id) the last time.
+
+    A stage that fails, or loses an incident, is passed over and leaves its mark in a transition: a broken silence must not
+    hide a problem.
+    """
+    staged: Sequence[Incident] = [replace(incident, held_by=()) for incident in incidents]
+    at = int(now.timestamp())
+    transitions: list[Transition] = []
+    for stage in stages:
+        why = ""
+        try:
+            after = list(stage(staged, now))
+            if [incident.id for incident in after] != [incident.id for incident in staged]:
+                why = "changed the list of incidents"
+        except Exception as error:  # noqa: BLE001  (other people's code; the incidents go on without it)
+            after, why = [], f"{type(error).__name__}: {error}"
+        if why:
+            name = getattr(stage, "__name__", type(stage).__name__)
+            transitions += [
+                Transition(incident=one.id, at=at, kind="stage-failed", reason=f"{name} {why}", severity=one.severity)
+                for one in staged
+            ]
+        else:
+            staged = after
+    held = before or {}
+    for incident in staged:
+        was = held.get(incident.id, ())
+        if incident.held_by != was:
+            kind = "held" if incident.held_by else "released"
+            reason = ", ".join(f"{stage}: {why}" for stage, why in incident.held_by or was)
+            transitions.append(Transition(incident=incident.id, at=at, kind=kind, reason=reason, severity=incident.severity))
+    return Staged(incidents=tuple(staged), transitions=tuple(transitions))

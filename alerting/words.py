@@ -1,0 +1,78 @@
+"""The sentences people read beside a service, in each language. Only these; everything that decides is in `say`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Words:
+    """One language. The parts in braces are filled in by `say`."""
+
+    expected: str
+    at_most: str
+    at_least: str
+    about: str
+    since: str
+    surprise: str
+    of_metrics: str
+    no_data_from: str
+    no_data: str
+    within: str
+    last_data: str
+    learning: str
+    judged: str
+    recovered: str
+    would_be: str
+    held: str
+    incidents: str
+    more: str
+    days: tuple[str, str, str, str, str, str, str]
+
+
+ENGLISH = Words(
+    expected="expected {lower}..{upper}",
+    at_most="expected at most {upper}",
+    at_least="expected at least {lower}",
+    about="expected about {expected}",
+    since="since {when}",
+    surprise="surprise {surprise}",
+    of_metrics="{some} of {all} metrics",
+    no_data_from="no data from {metric}",
+    no_data="no data for {lasted}",
+    within="{some} metrics within their learned bands",
+    last_data="last data {when}",
+    learning="still learning, none of {all} metrics can be judged yet",
+    judged="{some} of {all} metrics judged",
+    recovered="recovered {when} after {lasted}",
+    would_be="would be {code}",
+    held="held back by {stage} ({why})",
+    incidents="{count} incidents",
+    more="and {count} more",
+    days=("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"),
+)
+
+FRENCH = Words(
+    expected="attendu {lower}..{upper}",
+    at_most="attendu au plus {upper}",
+    at_least="attendu au moins {lower}",
+    about="attendu environ {expected}",
+    since="depuis {when}",
+    surprise="surprise {surprise}",
+    of_metrics="{some} métrique(s) sur {all}",
+    no_data_from="aucune donnée de {metric}",
+    no_data="aucune donnée depuis {lasted}",
+    within="{some} métriques dans leurs bandes apprises",
+    last_data="dernières données {when}",
+    learning="apprentissage en cours, aucune des {all} métriques ne peut encore être jugée",
+    judged="{some} métriques jugées sur {all}",
+    recovered="rétabli {when} après {lasted}",
+    would_be="serait {code}",
+    held="retenu par {stage} ({why})",
+    incidents="{count} incidents",
+    more="et {count} de plus",
+    days=("lun.", "mar.", "mer.", "jeu.", "ven.", "sam.", "dim."),
+)
+
+LANGUAGES: Mapping[str, Words] = {"en": ENGLISH, "fr": FRENCH}
