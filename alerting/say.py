@@ -103,10 +103,8 @@ def result(
     blind = tell.blindness()
     if not now_open:
         over = [one for one in ranked if one.recovered is not None]
-        lines = [blind or tell.calm()]
-        if over:
-            lines.append(tell.over(max(over, key=lambda one: (one.recovered or 0, one.peak))))
-            lines = [", ".join(lines)]
+        ended = [tell.over(max(over, key=lambda one: (one.recovered or 0, one.peak)))] if over else []
+        lines = [", ".join([*ended, blind or tell.calm()])]
         code = Severity.UNKNOWN if blind else code
     else:
         code = Severity.UNKNOWN if blind and not shown else code

@@ -29,6 +29,11 @@ class Rung(Enum):
     STATUS = "status"
     NOTIFY = "notify"
 
+    @property
+    def sends(self) -> bool:
+        """Whether services are written to at all."""
+        return self is not Rung.LEARN
+
 
 @dataclass(frozen=True)
 class Ladder:
