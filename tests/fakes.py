@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from tocsin.model import Frame, SeriesIndex, SeriesKey, Window
+from tocsin.errors import TransientError
+from tocsin.model import CheckResult, Frame, Outcome, Sent, SeriesIndex, SeriesKey, ServiceKey, Severity, Shown, Window
 
 
 class ListCollector:
@@ -37,3 +39,43 @@ class ListCollector:
     def _fail(self) -> None:
         if self.error is not None:
             raise self.error
+
+
+class FakeEngine:
+    """A receiver with an engine's bad manners: it accepts what it then drops, forgets everything when it dies, and shows
+    whatever came last, however old. `history` is everything it ever showed, as (time, service, code)."""
+
+    def __init__(self, services: Iterable[ServiceKey], *, reads_back: bool = True) -> None:
+        self.services, self.reads_back = set(services), reads_back
+        self.now, self.up, self.drops = 0.0, True, False
+        self.shown: dict[ServiceKey, Shown] = {}
+        self.history: list[tuple[float, ServiceKey, Severity]] = []
+        self.received = 0
+        self._pipe: list[CheckResult] = []
+
+    def send(self, results: Sequence[CheckResult]) -> Sequence[Outcome]:
+        if not self.up:
+            return [Outcome(sent=Sent.NO, why="down")] * len(results)
+        self.received += len(results)
+        if not self.drops:
+            self._pipe += results
+        return [Outcome(sent=Sent.YES)] * len(results)
+
+    def read_back(self, services: Sequence[ServiceKey]) -> Sequence[Shown]:
+        if not self.up:
+            raise TransientError("down")
+        nothing = Shown(service=ServiceKey("", ""), code=None, text="", last_check=0)
+        return [self.shown.get(key, replace(nothing, service=key)) for key in services if key in self.services]
+
+    def work(self) -> None:
+        """Show what lies in the pipe; an unknown service is dropped without a word."""
+        for result in self._pipe:
+            if result.service in self.services:
+                key = result.service
+                self.shown[key] = Shown(service=key, code=result.code, text=result.text, last_check=result.at)
+                self.history.append((self.now, key, result.code))
+        self._pipe = []
+
+    def die(self) -> None:
+        """Killed: the pipe and all states are lost."""
+        self.up, self._pipe, self.shown = False, [], {}
