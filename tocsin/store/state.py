@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
-from sqlalchemy import Connection, case, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, case, delete, func, insert, or_, select, tuple_, update
 from sqlalchemy import bindparam as bound
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
@@ -28,6 +28,8 @@ from tocsin.store.tables import desired, incident, judge_state, model, run, tran
 from tocsin.store.tick import Tick
 
 _WORST_FIRST = {2: 0, 3: 1, 1: 2, 0: 3}
+_AT_ONCE = 500
+"""Services named in one query; SQLite takes no more than a few thousand parameters everywhere."""
 _DELIVERYS = ("last_sent_at", "last_check_time", "last_seen_code", "last_seen_at", "attempts", "error")
 
 
@@ -192,6 +194,16 @@ class State:
             query = query.where(desired.c.component_type == component_type)
         with self._reading() as connection:
             return [rows.desired_of(row) for row in connection.execute(query)]
+
+    def desired_rows(self, services: Sequence[ServiceKey]) -> Sequence[Desired]:
+        """The rows of these services; those that have none yet are left out."""
+        found = []
+        with self._reading() as connection:
+            for place in range(0, len(services), _AT_ONCE):
+                keys = [(service.host, service.service) for service in services[place : place + _AT_ONCE]]
+                query = select(desired).where(tuple_(desired.c.host, desired.c.service).in_(keys))
+                found += [rows.desired_of(row) for row in connection.execute(query)]
+        return found
 
     def record(self, before: Sequence[Desired], after: Sequence[Desired]) -> None:
         """See port DesiredStore. Rows that are gone meanwhile stay gone."""
