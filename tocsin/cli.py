@@ -90,7 +90,7 @@ def open_state(config: Config) -> State:
     """The state of an installation, for looking at it; works while the daemon runs."""
     from tocsin.store.state import State
 
-    return State.open(config.database_url(), config.state)
+    return State.open(config.database_url())
 
 
 def emit(document: Any) -> None:
@@ -181,14 +181,14 @@ def train(config: ConfigOption = None, component_type: TypeOption = None) -> Non
     """
     from tocsin.app import App
     from tocsin.show import Progress
-    from tocsin.store.lock import StateLock
+    from tocsin.store.lock import Lock
     from tocsin.telemetry import set_up_logging
 
     set_up_logging()
     loaded = load_config(config)
-    with StateLock(loaded.state), App(loaded) as product, Progress() as progress:
+    with Lock(loaded.state), App(loaded) as product, Progress() as progress:
         for shard in product.shards_named(component_type):
-            outcome = product.train(shard, time.time(), progress=progress.reporter(f"train {shard.name}"))
+            outcome = product.train(shard, time.time(), progress=progress.reporter(f"train {shard.name}"), by_hand=True)
             print(outcome.sentence)
 
 

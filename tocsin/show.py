@@ -22,7 +22,8 @@ from tocsin.settings import spell_duration
 
 if TYPE_CHECKING:
     from tocsin.config import Config
-    from tocsin.store.state import ModelVersion, State
+    from tocsin.store.rows import ModelVersion
+    from tocsin.store.state import State
 
 _COLOURS = {Severity.OK: "green", Severity.WARNING: "yellow", Severity.CRITICAL: "red", Severity.UNKNOWN: "magenta"}
 
@@ -170,8 +171,8 @@ def model_document(model: ModelVersion) -> dict[str, Any]:
         "active": model.active,
         "pinned": model.pinned,
         "created": _iso(model.created_at),
-        "trained_from": _iso(model.trained_start),
-        "trained_to": _iso(model.trained_end),
+        "trained_from": _iso(model.trained_on.start),
+        "trained_to": _iso(model.trained_on.end),
         "file": model.path,
         "sha256": model.sha256,
         "facts": dict(model.facts),
@@ -191,8 +192,8 @@ def model_table(models: Sequence[ModelVersion]) -> None:
             ("* pinned" if model.pinned else "*") if model.active else "",
             Text(model.component_type),
             str(model.version),
-            f"{utc(model.trained_start):%Y-%m-%d %H:%M}",
-            f"{utc(model.trained_end):%Y-%m-%d %H:%M}",
+            f"{utc(model.trained_on.start):%Y-%m-%d %H:%M}",
+            f"{utc(model.trained_on.end):%Y-%m-%d %H:%M}",
             f"{utc(model.created_at):%Y-%m-%d %H:%M} UTC",
             str(model.facts.get("series", "")),
             Text(model.path),
@@ -223,7 +224,7 @@ def status_report(config: Config, state: State, now: float) -> dict[str, Any]:
                 "component_type": kind.name,
                 "judged_until": _iso(watermark),
                 "model": model.version if model else None,
-                "trained_to": _iso(model.trained_end) if model else None,
+                "trained_to": _iso(model.trained_on.end) if model else None,
                 "open_incidents": len(state.incidents(open_only=True, component_type=kind.name, limit=10_000)),
             }
         )

@@ -1,0 +1,418 @@
+"""The composition root: a configuration becomes component types, a store, a history, a sink and a deliver loop.
+
+What happens at a certain time is called from outside with that time: the daemon's clock, or a simulated one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import structlog
+
+from alerting.deliver import Deliver, Delivered
+from alerting.desired import UNDELIVERABLE, Pace, Reason, want, was_seen
+from alerting.judge import JudgeState, retire
+from alerting.selfwatch import Pulse, SourceHealth, delivery, heartbeat, sources
+from alerting.sinks.recording import Recording, RecordingSettings
+from alerting.stages import Ladder, Rung, run
+from tocsin import failpoints, learning
+from tocsin.config import Config
+from tocsin.engine import assess
+from tocsin.errors import ConfigError, PermanentError, TransientError
+from tocsin.learning import Training
+from tocsin.model import CheckResult, Desired, Frame, Incident, Outcome, Phase, ServiceKey, Transition, Window, utc
+from tocsin.ports import Executor, Sink
+from tocsin.scale.local import InProcess, ProcessPool
+from tocsin.shard import DISCOVER_EVERY, MENTIONED, STREAM, Shard
+from tocsin.sight import Sight
+from tocsin.speak import View
+from tocsin.store import baselines
+from tocsin.store.history import History
+from tocsin.store.lock import prepare
+from tocsin.store.state import State
+from tocsin.telemetry import Metrics
+from tocsin.timegrid import DAY
+
+log = structlog.get_logger()
+
+OWN = "tocsin"
+"""The component type under which Tocsin's own services are kept."""
+OWN_VALID = 900.0
+HEARTBEAT_VALID = 120.0
+"""A heartbeat older than this is not sent again: the freshness check of the far side shall notice."""
+KEEP_INCIDENTS = 400 * DAY
+KEEP_RUNS = 30 * DAY
+
+ProgressReport = Callable[[int, int], None]
+
+
+class App:
+    """A wired Tocsin. One per state directory; the caller holds the lock."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        metrics: Metrics | None = None,
+        dry_run: bool = False,
+        sink: Sink | None = None,
+        started: float | None = None,
+    ) -> None:
+        self.config = config
+        self.metrics = metrics or Metrics()
+        self.folder = prepare(config.state / "dry-run" if dry_run else config.state)
+        self.state = State.open(f"sqlite:///{self.folder / 'tocsin.db'}" if dry_run else config.database_url(), owner=True)
+        try:
+            self.history = History(self.folder / "history")
+            self.sink = sink or self._build_sink(dry_run)
+            self.shards = tuple(Shard.of(kind, (Ladder(Rung(kind.alert.ladder)),)) for kind in config.types)
+            self._executor: Executor = ProcessPool(config.train.workers) if config.train.workers > 1 else InProcess()
+            pace = Pace(reassert=float(config.deliver.reassert), read_back=float(config.deliver.read_back), rate=float(config.deliver.rate))
+            self._deliver = Deliver(self.state, self.sink, pace, self._on_send)
+            self._started = time.time() if started is None else started
+            self._ticked: dict[str, float] = {}
+            self._failing: dict[tuple[str, str], float] = {}
+            self._delivery_error = ""
+            for shard in self.shards:
+                self._recall(shard)
+            self._retire_what_left()
+        except BaseException:
+            self.state.close()
+            raise
+        for problem in self.state.problems:
+            log.error("state.problem", problem=problem)
+
+    def _build_sink(self, dry_run: bool) -> Sink:
+        if dry_run:
+            return Recording(RecordingSettings(path=Path("-")))
+        entry = self.config.deliver.sink
+        sink: Sink = entry.plugin.build(entry.settings, None)
+        return sink
+
+    def __enter__(self) -> App:
+        return self
+
+    def __exit__(self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.history.close()
+        self.state.close()
+
+    def shards_named(self, name: str | None) -> Sequence[Shard]:
+        """The component type of that name, or all of them."""
+        if name is None:
+            return self.shards
+        found = [shard for shard in self.shards if shard.name == name]
+        if not found:
+            known = ", ".join(shard.name for shard in self.shards)
+            raise ConfigError(f'no component type "{name}"; there are: {known}')
+        return found
+
+    # --- one tick ---------------------------------------------------------------------------------------------------
+
+    def tick(self, shard: Shard, now: float) -> int:
+        """Judge every bucket that is over and was not judged yet; the number of them.
+
+        Each part is one transaction: watermark, judgement, incidents, transitions and what the services must show are
+        committed together or not at all.
+        """
+        if now - shard.discovered_at >= DISCOVER_EVERY:
+            shard.index, shard.discovered_at = shard.intake.discover(), now
+            self.metrics.series.labels(shard.name).set(len(shard.index))
+            self.metrics.components.labels(shard.name).set(len(shard.index.components))
+        self._hand_over(shard)
+        window, too_old = shard.pending(now)
+        if too_old:
+            self.metrics.skipped.labels(shard.name).inc(too_old)
+            log.warning("tick.too_late", component_type=shard.name, buckets=too_old, judged_from=utc(window.start).isoformat())
+        for part in shard.parts(window):
+            self._tick_part(shard, part, now)
+        self._ticked[shard.name] = now
+        return len(window)
+
+    def _tick_part(self, shard: Shard, window: Window, now: float) -> None:
+        fresh = shard.intake.collect(shard.index, window.reaching_back(shard.overlap))
+        self._keep(shard, fresh)
+        frame = shard.with_past(fresh, window)
+        assessment = assess(frame, window, shard.detectors, shard.models, shard.states, shard.rules, shard.name, shard.metrics)
+        staged = run(shard.stages, assessment.incidents, utc(now), {one.id: one.held_by for one in shard.incidents.values()})
+        incidents = {**shard.incidents, **{one.id: one for one in staged.incidents}}
+        incidents = {name: one for name, one in incidents.items() if one.recovered is None or window.end - one.recovered <= MENTIONED}
+        transitions = (*assessment.transitions, *staged.transitions)
+        sight = (shard.view.sight if shard.view else Sight.nothing(frame.index)).after(frame, assessment.evaluation)
+        view = View.of(frame, assessment.evaluation, sight)
+        standings = dict(zip(frame.index.components, sight.standings(shard.patience).tolist(), strict=True))
+        rows = self._touched(shard, view, standings, incidents, {step.incident for step in transitions}, now)
+        with self.state.tick(shard.name) as tick:
+            tick.set_watermark(STREAM, window.end)
+            tick.set_judge_state(
+                {key: array for name, state in assessment.states.items() for key, array in state.to_arrays(f"{name}/").items()}
+            )
+            tick.put_incidents(staged.incidents)
+            tick.put_transitions(transitions)
+            tick.want(rows)
+        # Only now: a tick that was rolled back is done again from the same memory.
+        shard.watermark, shard.states, shard.incidents, shard.standings = window.end, assessment.states, incidents, standings
+        shard.view, shard.recent = view, frame
+        self._tell(shard, window, transitions)
+
+    def _touched(
+        self, shard: Shard, view: View, standings: Mapping[str, int], incidents: Mapping[str, Incident], stepped: set[str], now: float
+    ) -> list[Desired]:
+        """The rows of services to which something happened: a step of an incident, an open one, another standing."""
+        services = shard.services_of(view.index)
+        places = {component: place for place, component in enumerate(view.index.components)}
+        changed = [place for component, place in places.items() if standings[component] != shard.standings.get(component)]
+        concerned = [one for one in incidents.values() if one.phase is Phase.OPEN or one.id in stepped]
+        changed += [places[one.component] for one in concerned if one.component in places]
+        told: dict[str, list[Incident]] = {}
+        for one in incidents.values():
+            told.setdefault(one.component, []).append(one)
+        results = shard.speaker.say(services.of(changed), services, view, told, shard.why_blind)
+        steps = set(services.of(places[one.component] for one in concerned if one.id in stepped and one.component in places))
+        return self._rows(shard, results, steps, now)
+
+    def refresh(self, shard: Shard, now: float) -> int:
+        """Say the next few quiet services anew, so that each is said once per re-assertion period; how many were."""
+        if shard.view is None or shard.services is None or shard.services.index is not shard.view.index:
+            return 0
+        every, keys = self.config.deliver.reassert, list(shard.services.components_of)
+        first, last = shard.refreshed, now / every * len(keys)
+        shard.refreshed = last
+        count = min(len(keys), int(last) - int(first)) if first else 0
+        turn = [keys[place % len(keys)] for place in range(int(last) - count, int(last))]
+        if not turn:
+            return 0
+        results = shard.speaker.say(turn, shard.services, shard.view, shard.told_of(shard.view.window.end), shard.why_blind)
+        rows = self._rows(shard, results, set(), now)
+        with self.state.tick(shard.name) as tick:
+            tick.want(rows)
+        return len(rows)
+
+    def _rows(self, shard: Shard, results: Sequence[CheckResult], steps: set[ServiceKey], now: float) -> list[Desired]:
+        # A service that nobody says anew is not sent for ever: when the ticks stop, Centreon's freshness check must tell.
+        valid_for = 3.0 * max(shard.span, self.config.deliver.reassert) + shard.kind.delay
+        current = {row.service: row for row in self.state.desired_rows([result.service for result in results])}
+        return [want(current.get(result.service), result, now, valid_for, changed=result.service in steps) for result in results]
+
+    def _keep(self, shard: Shard, frame: Frame) -> None:
+        """Into the history. Its loss costs learning, so its failure costs no alert."""
+        try:
+            self.history.append(shard.name, frame)
+        except (OSError, TransientError, PermanentError) as error:
+            log.error("history.failed", component_type=shard.name, error=str(error))
+
+    def _tell(self, shard: Shard, window: Window, transitions: Sequence[Transition]) -> None:
+        self.metrics.ticks.labels(shard.name).inc()
+        self.metrics.watermark.labels(shard.name).set(window.end)
+        self.metrics.open_incidents.labels(shard.name).set(len(shard.open))
+        for state in shard.intake.states.values():
+            self.metrics.source_up.labels(shard.name, state.name).set(state.up)
+        log.info("tick.done", component_type=shard.name, until=utc(window.end).isoformat(), series=len(shard.index), open=len(shard.open))
+        for step in transitions:
+            self.metrics.transitions.labels(shard.name, step.kind).inc()
+            log.info("incident." + step.kind, incident=step.incident, severity=step.severity.name, reason=step.reason)
+
+    # --- memory --------------------------------------------------------------------------------------------------------
+
+    def _recall(self, shard: Shard) -> None:
+        """Rebuild what a component type remembers from what was committed."""
+        shard.watermark = self.state.watermarks(shard.name).get((shard.name, STREAM))
+        try:
+            arrays = self.state.judge_state(shard.name) or {}
+            shard.states = {
+                signature: JudgeState.from_arrays(arrays, f"{signature}/") for signature in {one.signature for one in shard.detectors}
+            }
+        except (PermanentError, ValueError, KeyError) as error:
+            log.error("judge_state.lost", component_type=shard.name, error=str(error))
+        shard.incidents = {one.id: one for one in self.state.incidents(open_only=True, component_type=shard.name)}
+        if shard.watermark is not None and shard.lookback:
+            window = Window(shard.watermark, shard.watermark, shard.span).reaching_back(shard.lookback)
+            try:
+                shard.recent = self.history.read(shard.name, window)
+            except (OSError, TransientError, PermanentError) as error:
+                log.error("history.failed", component_type=shard.name, error=str(error))
+
+    def _hand_over(self, shard: Shard) -> None:
+        """Take the baselines in force, if they are not those in use. A damaged file leaves the former ones in use."""
+        active = self.state.active_model(shard.name)
+        if active is None or active.version == shard.model_version:
+            return
+        try:
+            shard.models = learning.to_models(baselines.load(self.folder / active.path, active.sha256))
+        except PermanentError as error:
+            if shard.fault != str(error):
+                log.error("model.refused", component_type=shard.name, version=active.version, error=str(error))
+            shard.fault = str(error)
+            return
+        shard.model_version, shard.fault = active.version, ""
+        self.metrics.model_trained.labels(shard.name).set(active.trained_on.end)
+        log.info("model.in_force", component_type=shard.name, version=active.version, trained_to=utc(active.trained_on.end).isoformat())
+
+    def _retire_what_left(self) -> None:
+        """Incidents and services of what the configuration no longer names are closed and taken down, with the reason."""
+        named = {shard.name for shard in self.shards} | {OWN}
+        for gone in self.state.desired_component_types():
+            if gone not in named:
+                self._close_all(gone)
+                self.state.forget_desired([row.service for row in self.state.all_desired(gone)])
+
+    def _close_all(self, component_type: str) -> None:
+        arrays = self.state.judge_state(component_type) or {}
+        for prefix in sorted({key.partition("/")[0] for key in arrays}):
+            state = JudgeState.from_arrays(arrays, f"{prefix}/")
+            closed = retire(state, state.live, state.until, "the component type is no longer configured")
+            with self.state.tick(component_type) as tick:
+                tick.put_incidents(closed.incidents)
+                tick.put_transitions(closed.transitions)
+                tick.set_judge_state(closed.state.to_arrays(f"{prefix}/"))
+
+    # --- learning ----------------------------------------------------------------------------------------------------------
+
+    def needs_training(self, shard: Shard, now: float) -> bool:
+        """Whether a component type should learn now."""
+        versions = self.state.models(shard.name)
+        newest = max((version.created_at for version in versions), default=None)
+        return learning.due(newest, shard.last_training, self.config.train.every, now)
+
+    def train(
+        self,
+        shard: Shard,
+        now: float,
+        *,
+        progress: ProgressReport = lambda _done, _total: None,
+        stopped: Callable[[], bool] = lambda: False,
+        by_hand: bool = False,
+    ) -> Training:
+        """Learn a component type from its trailing history, store the version and put it in force.
+
+        `by_hand` ends a pin that a rollback left. An interrupted training stores nothing; what it read is kept.
+        """
+        shard.last_training = now
+        index = shard.intake.discover()
+        reach = shard.intake.reach()
+        if not len(index) or reach is None:
+            return Training(kind="waiting", sentence=f"{shard.name}: nothing learnt: its sources have no series yet")
+        end = Window.ending(now - shard.kind.delay, shard.span).end
+        start = max(end - self.config.train.history // shard.span * shard.span, reach[0] // shard.span * shard.span)
+        if start >= end:
+            return Training(kind="waiting", sentence=f"{shard.name}: nothing learnt: its sources have no past yet")
+        window = Window(start, end, shard.span)
+        # Half of the bar is reading, half is fitting.
+        learning.backfill(
+            shard.intake, self.history, shard.name, index, window, progress=lambda done, total: progress(done, 2 * total), stopped=stopped
+        )
+        if stopped():
+            return Training(kind="stopped", sentence=f"{shard.name}: stopped before anything was learnt; what was read is kept")
+        learnt = learning.fit_all(
+            self.history,
+            shard.name,
+            index,
+            window,
+            shard.detectors,
+            self._executor,
+            progress=lambda done, total: progress(total + done, 2 * total),
+        )
+        if not learnt:
+            return Training(kind="waiting", sentence=f"{shard.name}: nothing learnt: no series has values in the history")
+        path, digest = baselines.save(learnt, self.folder / "models" / shard.name)
+        failpoints.reached("after_model_save")
+        version = self.state.add_model(
+            shard.name,
+            path=str(path.relative_to(self.folder)),
+            sha256=digest,
+            trained_on=window,
+            created_at=now,
+            facts={"series": len(index), "components": len(index.components)},
+            unpin=by_hand,
+        )
+        for old in self.state.prune_models(shard.name, self.config.train.keep):
+            (self.folder / old).unlink(missing_ok=True)
+        learnt_from = f"{utc(window.start):%Y-%m-%d %H:%M} to {utc(window.end):%Y-%m-%d %H:%M} UTC"
+        if not version.active:
+            return Training(kind="stored", sentence=f"{shard.name}: version {version.version} learnt from {learnt_from}; another one is pinned")
+        return Training(kind="learnt", sentence=f"{shard.name}: version {version.version} learnt {len(index)} series from {learnt_from}")
+
+    # --- delivery and ourselves ----------------------------------------------------------------------------------------------
+
+    def deliver_step(self, now: float) -> Delivered:
+        """One pass of the deliver loop."""
+        done = self._deliver.step(now)
+        if done.read_back or done.why:
+            self._delivery_error = "" if done.read_back else done.why
+        if done.read_back:
+            self.metrics.undelivered.set(done.unconfirmed)
+        return done
+
+    def delivered(self, now: float) -> bool:
+        """Whether every service that can be shown is shown as it should be."""
+        return all(row.error == UNDELIVERABLE or row.valid_until <= now or was_seen(row) for row in self.state.all_desired())
+
+    def _on_send(self, reason: Reason, result: CheckResult, outcome: Outcome) -> None:
+        self.metrics.sent.labels(outcome.sent.value).inc()
+        if reason not in (Reason.AGAIN, Reason.RETRY):
+            log.info(
+                "result.sent",
+                host=result.service.host,
+                service=result.service.service,
+                code=result.code.name,
+                reason=reason.value,
+                answer=outcome.sent.value,
+                why=outcome.why,
+            )
+
+    def watch(self, now: float) -> None:
+        """Say our own three services: heartbeat, sources, delivery. The heartbeat is only valid for two minutes."""
+        self._watched_at = now
+        host = self.config.deliver.host
+        pulses = [
+            Pulse(
+                component_type=shard.name,
+                every=max(shard.span, 60),
+                last_tick=self._ticked.get(shard.name),
+                error=shard.fault,
+            )
+            for shard in self.shards
+        ]
+        own = [
+            (heartbeat(host, pulses, now, self._started), HEARTBEAT_VALID),
+            (sources(host, [health for shard in self.shards for health in self._health(shard, now)], now), OWN_VALID),
+            (delivery(host, self.state.all_desired(), now, error=self._delivery_error), OWN_VALID),
+        ]
+        current = {row.service: row for row in self.state.all_desired(OWN)}
+        with self.state.tick(OWN) as tick:
+            tick.want([want(current.get(result.service), result, now, valid) for result, valid in own])
+
+    def _health(self, shard: Shard, now: float) -> list[SourceHealth]:
+        healths = []
+        for state in shard.intake.states.values():
+            key = (shard.name, state.name)
+            if state.up:
+                self._failing.pop(key, None)
+            since = None if state.up else self._failing.setdefault(key, now)
+            healths.append(SourceHealth(name=state.name, component_type=shard.name, failing_since=since, error=state.reason))
+        return healths
+
+    def why_not_ready(self) -> str:
+        """Empty when every component type can be judged, else the first reason why not."""
+        for shard in self.shards:
+            if shard.fault:
+                return f"{shard.name}: {shard.fault}"
+            if shard.watermark is None:
+                return f"{shard.name}: nothing was judged yet"
+        return ""
+
+    def housekeeping(self, now: float) -> None:
+        """Compact and prune the history, copy the database once an hour, forget what is long over."""
+        self.history.compact(now)
+        self.history.prune(now - self.config.train.history - 2 * DAY)
+        self.state.forget_incidents(now - KEEP_INCIDENTS)
+        self.state.forget_runs(now - KEEP_RUNS)
+        hour = f"{utc(now):%Y-%m-%dT%H}"
+        if self.state.claim_run("backup", hour, now):
+            self.state.backup(now)
+            self.state.finish_run("backup", hour, now)

@@ -1,0 +1,208 @@
+"""When to refit and on what; versions, hand-over, rollback.
+
+A training reads what the history lacks from the sources (oldest first, a day at a time, resumable), fits chunks of
+components in worker processes, writes one immutable version and puts it in force unless a person has pinned another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import structlog
+
+from tocsin.errors import ConfigError
+from tocsin.intake import Intake
+from tocsin.model import Baseline, Frame, SeriesIndex, Window, utc
+from tocsin.ports import Detector, Executor
+from tocsin.scoring import Models, learn
+from tocsin.store.history import History
+from tocsin.timegrid import DAY
+
+if TYPE_CHECKING:
+    from tocsin.store.state import State
+
+log = structlog.get_logger()
+
+CHUNK_CELLS = 4_000_000
+"""Values a worker holds at once: 32 MB, several times that while it fits."""
+RETRY = 300
+"""Seconds after a training that could not learn anything before the next try."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Training:
+    """What a training did: `learnt`, `stored` (another version is pinned), `waiting` (too little history), `stopped`."""
+
+    kind: str
+    sentence: str
+
+
+def due(newest: float | None, last_try: float, every: int, now: float) -> bool:
+    """Whether to train now: nothing was ever learnt, or the newest version is `every` seconds old.
+
+    A training that failed, or found nothing to learn from, is tried again after five minutes.
+    """
+    return now - last_try >= RETRY and (newest is None or now - newest >= every)
+
+
+# --- what to learn from -------------------------------------------------------------------------------------------
+
+
+def backfill(
+    intake: Intake,
+    history: History,
+    component_type: str,
+    index: SeriesIndex,
+    window: Window,
+    *,
+    progress: Progress,
+    stopped: Callable[[], bool],
+) -> None:
+    """Read from the sources what the history does not hold of `window`, oldest first, a day at a time.
+
+    A day is asked for again only for series that were never read in it, so an interrupted backfill goes on where it
+    stopped and a new component brings its own past.
+    """
+    days = list(_days(window))
+    for place, day in enumerate(days):
+        if stopped():
+            return
+        lacking = history.lacking(component_type, day, index)
+        if len(lacking):
+            frame = intake.collect(lacking, day)
+            if frame.known.any():
+                history.append(component_type, frame)
+        progress(place + 1, len(days))
+
+
+def _days(window: Window) -> Iterator[Window]:
+    span = window.span
+    start = window.start
+    while start < window.end:
+        stop = min(window.end, (start // DAY + 1) * DAY)
+        stop = max(start + span, stop // span * span)
+        yield Window(start, stop, span)
+        start = stop
+
+
+# --- the fit ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FitJob:
+    """One chunk of components, fitted by a worker from the history on disk."""
+
+    history: Path
+    component_type: str
+    index: SeriesIndex
+    window: Window
+    detectors: tuple[Detector, ...]
+
+
+def fit(job: FitJob) -> dict[str, Baseline]:
+    """Learn a chunk; runs in a worker process."""
+    with History(job.history) as history:
+        frame = history.read(job.component_type, job.window, job.index)
+    return to_baselines(learn(trim(frame), job.detectors))
+
+
+def trim(frame: Frame) -> Frame:
+    """Without the empty buckets before the first value of any series: no detector shall wait for a past nobody has."""
+    filled = np.flatnonzero(np.isfinite(frame.values).any(axis=0))
+    first = int(filled[0]) if len(filled) else max(0, len(frame.window) - 1)
+    return frame.within(Window(frame.window.start + first * frame.window.span, frame.window.end, frame.window.span))
+
+
+def chunks(index: SeriesIndex, buckets: int) -> Iterator[SeriesIndex]:
+    """The index cut between components, so that a chunk holds at most 4 million values (one component at least)."""
+    most = max(1, CHUNK_CELLS // max(1, buckets))
+    ends = [*index.component_starts[1:].tolist(), len(index)] if len(index) else []
+    start = 0
+    for place, end in enumerate(ends):
+        if place + 1 == len(ends) or ends[place + 1] - start > most:
+            yield SeriesIndex(index.keys[start:end])
+            start = end
+
+
+def fit_all(
+    history: History,
+    component_type: str,
+    index: SeriesIndex,
+    window: Window,
+    detectors: Sequence[Detector],
+    executor: Executor,
+    *,
+    progress: Progress,
+) -> dict[str, Baseline]:
+    """Learn every series; the parts of all chunks put together again, rows in the order of the index."""
+    jobs = [
+        FitJob(history=history.folder, component_type=component_type, index=part, window=window, detectors=tuple(detectors))
+        for part in chunks(index, len(window))
+    ]
+    parts = []
+    for done, part in enumerate(executor.map(fit, jobs)):
+        parts.append(part)
+        progress(done + 1, len(jobs))
+    return join(parts)
+
+
+def join(parts: Iterable[Mapping[str, Baseline]]) -> dict[str, Baseline]:
+    """Baselines of disjoint rows as one each."""
+    parts = list(parts)
+    names = list(dict.fromkeys(name for part in parts for name in part))
+    joined = {}
+    for name in names:
+        pieces = sorted((part[name] for part in parts if name in part and len(part[name].index)), key=lambda piece: piece.index[0])
+        if not pieces:
+            continue
+        joined[name] = Baseline(
+            detector=pieces[0].detector,
+            index=SeriesIndex([key for piece in pieces for key in piece.index]),
+            trained_on=Window(
+                min(piece.trained_on.start for piece in pieces), max(piece.trained_on.end for piece in pieces), pieces[0].trained_on.span
+            ),
+            arrays={key: np.concatenate([piece.arrays[key] for piece in pieces]) for key in pieces[0].arrays},
+            facts=pieces[0].facts,
+        )
+    return joined
+
+
+FUSION = "fusion:"
+
+
+def to_baselines(models: Models) -> dict[str, Baseline]:
+    """Models as the store keeps them: one flat mapping."""
+    return {**models.baselines, **{FUSION + signature: baseline for signature, baseline in models.fusions.items()}}
+
+
+def to_models(baselines: Mapping[str, Baseline]) -> Models:
+    """The reverse of `to_baselines`."""
+    return Models(
+        baselines={name: baseline for name, baseline in baselines.items() if not name.startswith(FUSION)},
+        fusions={name.removeprefix(FUSION): baseline for name, baseline in baselines.items() if name.startswith(FUSION)},
+    )
+
+
+# --- by hand ---------------------------------------------------------------------------------------------------------
+
+
+def roll_back(state: State, component_type: str, version: int | None) -> str:
+    """Put an earlier version in force and pin it; the sentence says what was done."""
+    kept = sorted(state.models(component_type), key=lambda model: model.version)
+    active = state.active_model(component_type)
+    if version is None:
+        earlier = [model.version for model in kept if active is None or model.version < active.version]
+        if not earlier:
+            raise ConfigError(f"{component_type}: there is no version before the one in force")
+        version = earlier[-1]
+    chosen = state.activate_model(component_type, version)
+    return (
+        f"{component_type}: version {version}, learnt until {utc(chosen.trained_on.end):%Y-%m-%d %H:%M} UTC, is in force from the next tick "
+        f"and pinned; `tocsin train --type {component_type}` takes the pin out"
+    )
