@@ -238,13 +238,15 @@ def tocsin_commands() -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_the_commands_a_page_names_exist(page: Path) -> None:
-    code = "\n".join(a or b for a, b in re.findall(r"`([^`\n]+)`|(?m:^    (.*)$)", page.read_text()))
+    code = "\n".join(a or b for a, b in re.findall(r"`([^`\n]+)`|(?m:^(?:    |\$ )(.*)$)", page.read_text()))
     assert set(re.findall(r"(?:^|\s)\./dev ([a-z][a-z-]*)", code)) <= commands()
     assert set(re.findall(r"(?m)^(?:\$ )?(?:\S*/bin/)?tocsin ([a-z][a-z-]*)", code)) <= tocsin_commands()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_the_files_a_page_names_exist(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
+    assert [name for name in links if not (page.parent / name).exists()] == []
     named = re.findall(
         r"`((?:docs|deploy|tests|benchmarks|tocsin|collectors|detectors|alerting|config)/[\w./-]*\w)`", page.read_text()
     )
