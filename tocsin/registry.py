@@ -30,16 +30,21 @@ def find(group: str, name: str) -> Plugin:
     if name not in declared:
         raise ValueError(f'no {what} "{name[:80]}"{did_you_mean(name, declared)}')
     entries = declared[name]
-    origins = [f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value for entry in entries]
     if len(entries) > 1:
-        raise ValueError(f'{what} "{name}" is declared more than once, by {" and by ".join(origins)}: uninstall all but one')
+        raise ValueError(
+            f'{what} "{name}" is declared more than once, by {" and by ".join(map(_origin, entries))}: uninstall all but one'
+        )
     try:
         plugin = entries[0].load()
     except (Exception, SystemExit) as error:  # other people's code: whatever it does, one sentence tells
-        raise ValueError(f'{what} "{name}" of {origins[0]} does not load: {type(error).__name__}: {error}') from error
+        raise ValueError(f'{what} "{name}" of {_origin(entries[0])} does not load: {type(error).__name__}: {error}') from error
     if not isinstance(plugin, Plugin) or plugin.name != name:
-        raise ValueError(f'{what} "{name}" of {origins[0]} is broken: {entries[0].value} is no Plugin of that name')
+        raise ValueError(f'{what} "{name}" of {_origin(entries[0])} is broken: {entries[0].value} is no Plugin of that name')
     return plugin
+
+
+def _origin(entry: EntryPoint) -> str:
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
 
 
 @lru_cache(maxsize=16)
