@@ -117,7 +117,7 @@ def migrate(write: Engine, name: str) -> None:
             command.upgrade(config, "head")
         except CommandError as error:
             raise ConfigError(
-                f"state database {name} has tables of version {version}, this tocsin knows {HEAD}: it was written by a newer one, install that"
+                f"state database {name} has tables of version {version}, this tocsin knows {HEAD}: install the newer one"
             ) from error
 
 

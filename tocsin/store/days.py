@@ -13,8 +13,9 @@ import json
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from io import BufferedRandom
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -46,7 +47,7 @@ def write(path: Path, window: Window, index: SeriesIndex, parts: Iterable[Frame]
     schema = _SCHEMA.with_metadata({_MARK: json.dumps(facts).encode()})
     group = max(16, _GROUP_BYTES // (8 * max(1, len(window))))
 
-    def fill(file: BinaryIO) -> None:
+    def fill(file: BufferedRandom) -> None:
         with pq.ParquetWriter(
             file,
             schema,
@@ -67,10 +68,9 @@ def _table(frame: Frame, schema: pa.Schema) -> pa.Table:
     flat = pa.Array.from_buffers(pa.float64(), frame.values.size, [None, pa.py_buffer(np.ascontiguousarray(frame.values))])
     ends = np.arange(rows + 1, dtype=np.int32) * np.int32(buckets)
     lists = pa.Array.from_buffers(schema.field("values").type, rows, [None, pa.py_buffer(ends)], children=[flat])
-    whole = frame.known.all(axis=1)
-    known = [
-        b"" if all_known else bits.tobytes() for all_known, bits in zip(whole, np.packbits(frame.known, axis=1), strict=True)
-    ]
+    whole: Bools = np.all(frame.known, axis=1)
+    packed = np.packbits(frame.known, axis=1)
+    known = [b"" if whole[row] else packed[row].tobytes() for row in range(rows)]
     components = _words([key.component.encode("utf-8", "replace") for key in frame.index], pa.string())
     metrics = _words([key.metric.encode("utf-8", "replace") for key in frame.index], pa.string())
     return pa.Table.from_arrays([components, metrics, lists, _words(known, pa.binary())], schema=schema)

@@ -180,11 +180,12 @@ class History:
 
     def reach(self, component_type: str, span: int) -> tuple[int, int] | None:
         """Begin of the first and end of the last bucket that is kept; None without any."""
-        reaches = [
-            (low, high + span)
-            for name, its, low, high in self._writing(self._recent.kinds)
-            if (name, its) == (component_type, span)
-        ]
+        reaches = []
+        try:
+            with _told():
+                reaches += [(low, high + span) for *kind, low, high in self._recent.kinds() if kind == [component_type, span]]
+        except PermanentError as error:
+            self._note(str(error))
         dates = sorted(self._path(component_type, span, 0).parent.glob("*.parquet"))
         for path in dates[:1] + dates[-1:]:
             window = _day_window(_day_of(path), span)
@@ -284,7 +285,8 @@ def _is_before(path: Path, day: int) -> bool:
 
 
 def _is_damage(error: sqlite3.Error) -> bool:
-    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+    unsaid = sqlite3.SQLITE_CORRUPT if type(error) is sqlite3.DatabaseError else sqlite3.SQLITE_MISUSE
+    return getattr(error, "sqlite_errorcode", unsaid) & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 @contextmanager

@@ -27,6 +27,8 @@ from tocsin.store.rows import ModelVersion
 from tocsin.store.tables import desired, incident, judge_state, model, run, transition, watermark
 from tocsin.store.tick import Tick
 
+__all__ = ["ModelVersion", "State", "Tick"]
+
 _WORST_FIRST = {2: 0, 3: 1, 1: 2, 0: 3}
 _AT_ONCE = 500
 """Services named in one query; SQLite takes no more than a few thousand parameters everywhere."""
@@ -311,8 +313,8 @@ class State:
             row = connection.execute(query).first()
         return None if row is None else rows.model_of(row)
 
-    def activate_model(self, component_type: str, version: int, *, pin: bool = True) -> ModelVersion:
-        """Put this version in force and keep it there (`pin`). ConfigError when there is no such version."""
+    def activate_model(self, component_type: str, version: int, *, pinned: bool = True) -> ModelVersion:
+        """Put this version in force and keep it there (`pinned`). ConfigError when there is no such version."""
         with self._writing() as connection:
             mine = model.c.component_type == component_type
             known = list(connection.execute(select(model.c.version).where(mine).order_by(model.c.version)).scalars())
@@ -320,7 +322,7 @@ class State:
                 kept = ", ".join(map(str, known)) or "none yet"
                 raise ConfigError(f"component type {component_type}: no model version {version} (kept: {kept})")
             connection.execute(update(model).where(mine).values(active=False, pinned=False))
-            connection.execute(update(model).where(mine, model.c.version == version).values(active=True, pinned=pin))
+            connection.execute(update(model).where(mine, model.c.version == version).values(active=True, pinned=pinned))
             failpoints.reached("before_model_activate")
         return self._model(component_type, version)
 
