@@ -1,0 +1,325 @@
+"""Whatever happens on the way, in the end every service shows what it must, and no opening was missed."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alerting.deliver import Deliver
+from alerting.desired import Pace, Reason, want, worse
+from alerting.memory import InMemory
+from tests.fakes import FakeEngine
+from tocsin.model import CheckResult, Desired, ServiceKey, Severity
+
+PACE = Pace()
+OK, WARNING, CRITICAL = Severity.OK, Severity.WARNING, Severity.CRITICAL
+FOREVER = 10**9
+
+
+class Killed(Exception):
+    """The process died here."""
+
+
+class Fragile(InMemory):
+    """A store whose user dies at the commit points named in `kill`: asked for work, or storing the answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kill: set[str] = set()
+
+    def due(self, now: float, limit: int) -> Sequence[Desired]:
+        self._maybe("due")
+        return super().due(now, limit)
+
+    def record(self, before: Sequence[Desired], after: Sequence[Desired]) -> None:
+        self._maybe("record")
+        super().record(before, after)
+
+    def _maybe(self, point: str) -> None:
+        if point in self.kill:
+            self.kill.discard(point)
+            raise Killed
+
+
+@dataclass
+class Site:
+    """A sender, a receiver, and a clock that only `live` moves."""
+
+    services: list[ServiceKey]
+    reads_back: bool = True
+    now: float = 1_000_000.0
+    skew: float = 0.0
+    openings: list[tuple[float, ServiceKey, Severity]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.store, self.engine = Fragile(), FakeEngine(self.services, reads_back=self.reads_back)
+        self.start()
+        for service in self.services:
+            self.want(service, OK)
+
+    def start(self) -> None:
+        self.deliver = Deliver(self.store, self.engine, PACE)
+
+    @property
+    def clock(self) -> float:
+        return self.now + self.skew
+
+    def want(self, service: ServiceKey, code: Severity) -> None:
+        before = self.store.get(service)
+        was = OK if before is None else before.code
+        result = CheckResult(service=service, code=code, text="text")
+        self.store.put([want(before, result, self.clock, FOREVER)])
+        if code is not was and worse(code, was) and code is not Severity.UNKNOWN:
+            self.openings.append((self.now, service, code))
+
+    def step(self) -> None:
+        self.engine.now = self.now
+        try:
+            self.deliver.step(self.clock)
+        except Killed:
+            self.start()
+        self.engine.work()
+
+    def live(self, seconds: float, each: float = 5.0) -> None:
+        end = self.now + seconds
+        while self.now < end:
+            self.now += min(each, end - self.now)
+            self.step()
+
+    def never_shown(self) -> list[tuple[float, ServiceKey, Severity]]:
+        """Openings that were not to be seen at any time afterwards (what was on display already counts)."""
+        missing = []
+        for at, service, code in self.openings:
+            earlier = [shown for time, key, shown in self.engine.history if key == service and time <= at][-1:]
+            later = [shown for time, key, shown in self.engine.history if key == service and time > at]
+            if not any(shown is code or worse(shown, code) for shown in earlier + later):
+                missing.append((at, service, code))
+        return missing
+
+    def wrong(self) -> list[ServiceKey]:
+        shown = {key: one.code for key, one in self.engine.shown.items()}
+        return [row.service for row in self.store.all_desired() if shown.get(row.service) is not row.code]
+
+
+WEB, DB = ServiceKey("web-1", "Anomaly-web"), ServiceKey("db-1", "Anomaly-db")
+
+
+def test_a_change_is_shown_at_once_and_confirmed() -> None:
+    site = Site([WEB])
+    site.live(70)
+    site.want(WEB, CRITICAL)
+    site.live(5)
+    assert site.engine.shown[WEB].code is CRITICAL
+    site.live(70)
+    assert site.store.all_desired()[0].last_seen_code is CRITICAL
+
+
+def test_an_engine_that_lost_everything_is_put_right_within_a_look() -> None:
+    site = Site([WEB, DB])
+    site.want(WEB, CRITICAL)
+    site.live(100)
+    site.engine.die()
+    site.engine.up = True
+    site.live(PACE.read_back + 10)
+    assert site.wrong() == []
+
+
+def test_without_reading_back_it_is_put_right_within_the_reassertion() -> None:
+    site = Site([WEB, DB], reads_back=False)
+    site.live(400)
+    site.engine.die()
+    site.engine.up = True
+    site.live(1.1 * PACE.reassert + 5)
+    assert site.wrong() == []
+
+
+def test_a_trouble_that_came_and_went_while_the_engine_was_down_is_still_shown() -> None:
+    for reads_back in (True, False):
+        site = Site([WEB], reads_back=reads_back)
+        site.live(100)
+        site.engine.up = False
+        site.want(WEB, CRITICAL)
+        site.live(300)
+        site.want(WEB, OK)
+        site.live(300)
+        site.engine.up = True
+        site.live(400)
+        assert [code for _, _, code in site.engine.history[-5:]].count(CRITICAL) >= 1, reads_back
+        assert site.wrong() == []
+
+
+def test_a_service_that_is_unknown_there_is_told_and_heals_when_it_is_made() -> None:
+    site = Site([WEB])
+    site.engine.services.clear()
+    site.live(3 * PACE.read_back)
+    assert "no such service" in site.store.all_desired()[0].error
+    received = site.engine.received
+    site.live(3000)
+    assert site.engine.received <= received + 1
+    site.engine.services.add(WEB)
+    site.live(PACE.read_back + 5)
+    assert site.wrong() == []
+    assert site.store.all_desired()[0].error == ""
+
+
+def test_the_worst_and_the_changed_go_first_when_there_is_not_room_for_all() -> None:
+    services = [ServiceKey(f"web-{number:02}", "s") for number in range(50)]
+    site = Site(services)
+    site.live(200)
+    site.deliver = Deliver(site.store, site.engine, Pace(rate=5))
+    site.want(services[40], CRITICAL)
+    site.want(services[41], WARNING)
+    site.now += 1000  # everything else is due for its re-assertion
+    before = len(site.engine.history)
+    site.step()
+    assert [key.host for _, key, _ in site.engine.history[before:]][:2] == ["web-40", "web-41"]
+    assert len(site.engine.history) - before == 5
+
+
+def test_a_calm_service_is_written_only_as_its_heartbeat() -> None:
+    site = Site([WEB])
+    site.live(3600)
+    assert site.engine.received <= 3600 / PACE.reassert + 3
+
+
+def test_what_its_producer_left_alone_is_not_asserted_for_ever() -> None:
+    site = Site([])
+    result = CheckResult(service=WEB, code=OK, text="text")
+    site.store.put([want(None, result, site.now, 600)])
+    site.engine.services.add(WEB)
+    site.live(3000)
+    assert max(time for time, _, _ in site.engine.history) <= 1_000_600
+
+
+def test_everything_sent_is_told_with_its_reason() -> None:
+    told: list[Reason] = []
+    site = Site([WEB])
+    site.deliver = Deliver(site.store, site.engine, PACE, on_send=lambda reason, _result, _outcome: told.append(reason))
+    site.step()
+    site.want(WEB, CRITICAL)
+    site.live(20)
+    assert told == [Reason.FIRST, Reason.CHANGED]
+
+
+def test_a_pass_tells_what_it_did() -> None:
+    site = Site([WEB, DB])
+    first = site.deliver.step(site.now)
+    assert (first.accepted, first.read_back, first.confirmed, first.unconfirmed) == (2, True, 0, 2)
+    site.engine.up = False
+    site.want(WEB, CRITICAL)
+    site.now += 5
+    down = site.deliver.step(site.now)
+    assert (down.refused, down.why) == (1, "down")
+
+
+# --- what must always hold ---------------------------------------------------------------------------------------------
+
+faults = st.lists(
+    st.one_of(
+        st.tuples(st.just("want"), st.sampled_from([WEB, DB]), st.sampled_from([OK, WARNING, CRITICAL])),
+        st.tuples(st.sampled_from(["down", "up", "die", "drop", "keep", "kill due", "kill record", "restart", "unmake", "make"])),
+        st.tuples(st.just("live"), st.sampled_from([1, 3, 20, 61, 130, 400])),
+        st.tuples(st.just("skew"), st.sampled_from([-3600.0, 0.0, 3600.0])),
+    ),
+    max_size=30,
+)
+
+
+def play(site: Site, steps: Sequence[tuple[Any, ...]]) -> None:
+    for name, *rest in steps:
+        match name:
+            case "want":
+                site.want(*rest)
+            case "down":
+                site.engine.up = False
+            case "up":
+                site.engine.up = True
+            case "die":
+                site.engine.die()
+            case "drop" | "keep":
+                site.engine.drops = name == "drop"
+            case "kill due" | "kill record":
+                site.store.kill.add(name.split()[1])
+            case "restart":
+                site.start()
+            case "unmake":
+                site.engine.services.discard(DB)
+            case "make":
+                site.engine.services.add(DB)
+            case "live":
+                site.live(*rest)
+            case "skew":
+                (site.skew,) = rest
+
+
+def all_is_well_again(site: Site) -> None:
+    site.engine.up, site.engine.drops, site.engine.services, site.store.kill = True, False, set(site.services), set()
+    site.live(PACE.read_back * 2 + 1.1 * PACE.reassert + 200)
+
+
+@settings(max_examples=120)
+@given(steps=faults)
+def test_after_any_faults_every_service_shows_what_it_must_and_no_opening_was_missed(steps: Sequence[tuple[Any, ...]]) -> None:
+    site = Site([WEB, DB])
+    play(site, steps)
+    all_is_well_again(site)
+    assert site.wrong() == []
+    assert site.never_shown() == []
+    assert [row.must_show for row in site.store.all_desired()] == [None, None]
+
+
+@settings(max_examples=60)
+@given(steps=faults)
+def test_without_reading_back_too_every_service_shows_in_the_end_what_it_must(steps: Sequence[tuple[Any, ...]]) -> None:
+    site = Site([WEB, DB], reads_back=False)
+    play(site, steps)
+    all_is_well_again(site)
+    assert site.wrong() == []
+
+
+@pytest.mark.parametrize("first_seed", range(0, int(os.environ.get("TOCSIN_SEEDS", "200")), 50))
+def test_half_days_of_trouble_lose_nothing(first_seed: int) -> None:
+    for seed in range(first_seed, first_seed + 50):
+        site, longest_hidden = half_day(seed)
+        assert site.wrong() == [], seed
+        assert site.never_shown() == [], seed
+        assert longest_hidden <= 1.1 * PACE.reassert + PACE.read_back, seed
+        assert site.engine.received / len(site.services) / 13 < 30, seed
+
+
+def half_day(seed: int, services: int = 4) -> tuple[Site, float]:
+    """Twelve hours of incidents, and of an engine that dies and forgets, drops, and of a sender that is killed.
+
+    Returns the longest time a CRITICAL was not to be seen although both sides were up.
+    """
+    draw = random.Random(seed)
+    site = Site([ServiceKey(f"web-{number}", "Anomaly") for number in range(services)])
+    end, back_at, hidden, longest = site.now + 12 * 3600, site.now, 0.0, 0.0
+    state = dict.fromkeys(site.services, (OK, site.now + 600))
+    while site.now < end:
+        for service, (was, until) in state.items():
+            if site.now >= until:
+                code = draw.choice((WARNING, CRITICAL)) if was is OK else draw.choice((OK, OK, OK, CRITICAL))
+                state[service] = code, site.now + draw.expovariate(1 / (900 if code is not OK else 7200)) + 1
+                site.want(service, code)
+        if site.engine.up and draw.random() < 0.002:
+            site.engine.die()
+            back_at = site.now + draw.choice((30, 300, 3600, 7200)) * draw.random()
+        elif not site.engine.up and site.now >= back_at:
+            site.engine.up = True
+        if draw.random() < 0.005:
+            site.store.kill.add(draw.choice(("due", "record")))
+        site.engine.drops = draw.random() < 0.02
+        site.live(30, each=30)
+        unseen = site.engine.up and any(site.store.get(key).code is CRITICAL for key in site.wrong())  # type: ignore[union-attr]
+        hidden = hidden + 30 if unseen else 0.0
+        longest = max(longest, hidden)
+    all_is_well_again(site)
+    return site, longest
