@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
+import io
 import math
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from tocsin.model import Floats
+from tocsin.model import Floats, SeriesKey, Window
 
 # --- alerting -----------------------------------------------------------------------------------------------------------
 
@@ -81,3 +88,58 @@ def naive_engine(stream: bytes) -> list[tuple[str, ...]]:
         output, _, perf = arguments[3].rpartition("|") if len(arguments) == 4 and "|" in arguments[3] else (arguments[-1], "", "")
         commands.append((name, *arguments[:3], output, perf))
     return commands
+
+
+# --- files --------------------------------------------------------------------------------------------------------------
+
+
+def naive_files(
+    paths: list[Path], keys: list[SeriesKey], window: Window, aggregates: dict[str, str], zone: str = "UTC", shift: int = 0
+) -> Floats:
+    """CSV files read cell by cell: every sample in a dict, then every bucket from its samples."""
+    samples: dict[tuple[str, str], dict[int, float]] = {}
+    for path in sorted(paths, key=str):
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        whole = data if path.suffix == ".gz" else data[: data.rfind(b"\n") + 1]
+        for row in csv.DictReader(io.StringIO(whole.decode("utf-8-sig"), newline="")):
+            if None in row or None in row.values():
+                continue  # more or fewer cells than the header
+            cell = row["timestamp"]
+            try:
+                time = int(Decimal(cell).scaleb(6 - shift).to_integral_value())
+            except InvalidOperation:
+                moment = datetime.fromisoformat(cell)
+                moment = moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone))
+                time = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+            if "value" in row:
+                found = {(row["component"], row["metric"]): row["value"]}
+            else:
+                stem = path.name.removesuffix(".gz").removesuffix(".csv")
+                found = {
+                    (row.get("component", stem), name): text
+                    for name, text in row.items()
+                    if name not in ("timestamp", "label", "component")
+                }
+            for key, text in found.items():
+                try:
+                    value = float(text)
+                except ValueError:
+                    continue
+                if math.isfinite(value):
+                    samples.setdefault(key, {})[time] = value
+    values = np.full((len(keys), len(window)), np.nan)
+    for line, key in enumerate(keys):
+        mine = samples.get((key.component, key.metric), {})
+        for column, start in enumerate(window.starts.tolist()):
+            inside = [mine[time] for time in sorted(mine) if start * 10**6 <= time < (start + window.span) * 10**6]
+            if inside:
+                how = aggregates.get(key.metric, "mean")
+                values[line, column] = {
+                    "mean": sum(inside) / len(inside),
+                    "sum": sum(inside),
+                    "min": min(inside),
+                    "max": max(inside),
+                    "last": inside[-1],
+                    "count": len(inside),
+                }[how]
+    return values
