@@ -171,7 +171,7 @@ class _Teller:
         if not watched.judged:
             text = words.learning.format(all=watched.metrics)
         else:
-            text = words.within.format(some=watched.judged)
+            text = words.within_one if watched.judged == watched.metrics == 1 else words.within.format(some=watched.judged)
             if watched.judged < watched.metrics:
                 text += ", " + words.judged.format(some=watched.judged, all=watched.metrics)
         return text if watched.last_data is None else f"{text}, {words.last_data.format(when=self.when(watched.last_data))}"
@@ -199,7 +199,7 @@ class _Teller:
             parts.append(f"{clean(incident.component)} {clean(incident.signature)}")
         parts.append(words.since.format(when=self.when(incident.since)))
         parts.append(words.surprise.format(surprise=f"{incident.peak:.1f}"))
-        if incident.anomalies and self.watched.metrics >= len(incident.anomalies):
+        if incident.anomalies and self.watched.metrics >= max(2, len(incident.anomalies)):
             parts.append(words.of_metrics.format(some=len(incident.anomalies), all=self.watched.metrics))
         text = ", ".join(parts)
         if not incident.held_by:

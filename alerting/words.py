@@ -20,6 +20,7 @@ class Words:
     no_data_from: str
     no_data: str
     within: str
+    within_one: str
     last_data: str
     learning: str
     judged: str
@@ -42,6 +43,7 @@ ENGLISH = Words(
     no_data_from="no data from {metric}",
     no_data="no data for {lasted}",
     within="{some} metrics within their learned bands",
+    within_one="its metric within the learned band",
     last_data="last data {when}",
     learning="still learning, none of {all} metrics can be judged yet",
     judged="{some} of {all} metrics judged",
@@ -64,6 +66,7 @@ FRENCH = Words(
     no_data_from="aucune donnée de {metric}",
     no_data="aucune donnée depuis {lasted}",
     within="{some} métriques dans leurs bandes apprises",
+    within_one="sa métrique dans la bande apprise",
     last_data="dernières données {when}",
     learning="apprentissage en cours, aucune des {all} métriques ne peut encore être jugée",
     judged="{some} métriques jugées sur {all}",

@@ -1,0 +1,192 @@
+"""What a person on call reads beside a service."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from alerting.line import perfdata
+from alerting.say import Reading, Watched, number, perf, result
+from alerting.words import LANGUAGES
+from tocsin.model import Anomaly, Incident, Phase, ServiceKey, Severity
+from tocsin.timegrid import Calendar
+
+PARIS = Calendar("Europe/Paris")
+WEB = ServiceKey("web-1", "Anomaly-web")
+TUE_1030 = 1_763_458_200  # Tuesday 18 November 2025, 10:30 in Paris
+OK, WARNING, CRITICAL, UNKNOWN = Severity.OK, Severity.WARNING, Severity.CRITICAL, Severity.UNKNOWN
+SEVEN = Watched(metrics=7, judged=7, last_data=TUE_1030 + 60)
+LATENCY = Anomaly(
+    metric="latency.p95", unit="ms", value=840.0, expected=110.0, lower=60.0, upper=180.0, surprise=7.2, share=0.7, at=TUE_1030
+)
+ERRORS = replace(LATENCY, metric="errors", unit="", value=31.25, lower=-math.inf, upper=4.0, surprise=5.0, share=0.3)
+
+
+def incident(**changes: Any) -> Incident:
+    plain = Incident(
+        id="a",
+        component_type="web",
+        component="web-1",
+        signature="anomaly",
+        phase=Phase.OPEN,
+        severity=CRITICAL,
+        since=TUE_1030 - 540,
+        opened=TUE_1030,
+        last_bad=TUE_1030,
+        surprise=5.0,
+        peak=7.2,
+        version=1,
+        anomalies=(LATENCY, replace(LATENCY, metric="cpu"), ERRORS),
+    )
+    return replace(plain, **changes)
+
+
+def said(
+    *incidents: Incident, watched: Watched = SEVEN, now: int = TUE_1030 + 60, language: str = "en"
+) -> tuple[Severity, list[str]]:
+    told = result(WEB, incidents, watched, now, calendar=PARIS, language=language)
+    return told.code, told.text.split("\n")
+
+
+def test_one_incident_says_what_how_far_since_when_and_how_surprising() -> None:
+    code, lines = said(incident())
+    assert code is CRITICAL
+    assert lines == [
+        "latency.p95 840 ms, expected 60..180 (Tue 10:30), since 10:21, surprise 7.2, 3 of 7 metrics",
+        "cpu 840 ms, expected 60..180 (Tue 10:30)",
+        "errors 31.25, expected at most 4 (Tue 10:30)",
+    ]
+
+
+def test_in_french() -> None:
+    assert said(incident(), language="fr")[1][0] == (
+        "latency.p95 840 ms, attendu 60..180 (mar. 10:30), depuis 10:21, surprise 7.2, 3 métrique(s) sur 7"
+    )
+    assert said(language="fr")[1] == ["7 métriques dans leurs bandes apprises, dernières données 10:31"]
+
+
+def test_ok_says_what_is_watched() -> None:
+    assert said() == (OK, ["7 metrics within their learned bands, last data 10:31"])
+    some = said(watched=replace(SEVEN, judged=5))
+    assert some == (OK, ["5 metrics within their learned bands, 5 of 7 metrics judged, last data 10:31"])
+
+
+def test_a_component_of_one_metric_is_spoken_of_as_such() -> None:
+    one = Watched(metrics=1, judged=1)
+    assert said(watched=one) == (OK, ["its metric within the learned band"])
+    assert said(incident(anomalies=(LATENCY,)), watched=one)[1][0].endswith("since 10:21, surprise 7.2")
+
+
+def test_a_component_that_is_still_learning_is_no_trouble_and_says_so() -> None:
+    told = said(watched=Watched(metrics=7, judged=0, last_data=TUE_1030))
+    assert told == (OK, ["still learning, none of 7 metrics can be judged yet, last data 10:30"])
+
+
+def test_no_data_is_unknown_and_never_ok() -> None:
+    blind = Watched(metrics=7, judged=0, last_data=TUE_1030, blind_since=TUE_1030, why="files: cannot read\nweb.csv")
+    assert said(watched=blind, now=TUE_1030 + 1500) == (
+        UNKNOWN,
+        ["no data for 25m, last data 10:30 (files: cannot read web.csv)"],
+    )
+
+
+def test_no_data_does_not_hide_an_open_incident() -> None:
+    code, lines = said(incident(), watched=replace(SEVEN, blind_since=TUE_1030))
+    assert code is CRITICAL
+    assert lines[0].endswith("3 of 7 metrics, no data for 1m, last data 10:31")
+
+
+def test_a_recovery_is_mentioned_for_a_while() -> None:
+    over = incident(phase=Phase.RECOVERED, recovered=TUE_1030 + 300)
+    code, lines = said(over, now=TUE_1030 + 400)
+    assert code is OK
+    latency = "latency.p95 840 ms, expected 60..180 (Tue 10:30)"
+    assert lines == [f"recovered 10:35 after 14m ({latency}), 7 metrics within their learned bands, last data 10:31"]
+
+
+def test_several_incidents_fold_into_the_worst_with_all_texts() -> None:
+    watched = replace(SEVEN, components=3)
+    code, lines = said(
+        incident(id="b", component="web-2", severity=WARNING, peak=9.0),
+        incident(),
+        incident(id="c", component="web-3", peak=6.1),
+        watched=watched,
+    )
+    assert code is CRITICAL
+    assert lines[0].startswith("3 incidents: web-1 latency.p95 840 ms")
+    assert lines[1].startswith("web-3 latency.p95")
+    assert lines[2].startswith("web-2 latency.p95")
+
+
+def test_a_flood_of_incidents_is_cut_and_says_so() -> None:
+    lines = said(*[incident(id=str(number)) for number in range(30)])[1]
+    assert lines[0].startswith("30 incidents: ")
+    assert lines[-1] == "and 25 more"
+    assert len(lines) == 6
+
+
+def test_what_is_held_back_gives_its_text_but_not_its_code() -> None:
+    code, lines = said(incident(held_by=(("ladder", "show"),)))
+    assert code is OK
+    assert lines[0].startswith("would be CRITICAL: latency.p95 840 ms")
+    code, lines = said(incident(held_by=(("maintenance", "until 12:00"),)))
+    assert code is OK
+    assert lines[0].endswith("3 of 7 metrics, held back by maintenance (until 12:00)")
+
+
+def test_a_silent_metric_is_said_to_be_silent() -> None:
+    silent = replace(LATENCY, value=math.nan, lower=math.nan, upper=math.nan)
+    assert said(incident(anomalies=(silent,)))[1][0].startswith("no data from latency.p95 (Tue 10:30), since 10:21")
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "expected"),
+    [
+        (60.0, 180.0, ", expected 60..180 "),
+        (-math.inf, 180.0, ", expected at most 180 "),
+        (60.0, math.inf, ", expected at least 60 "),
+        (math.nan, math.nan, ", expected about 110 "),
+    ],
+)
+def test_the_band_in_words(lower: float, upper: float, expected: str) -> None:
+    assert expected in said(incident(anomalies=(replace(LATENCY, lower=lower, upper=upper),)))[1][0]
+
+
+def test_what_began_yesterday_says_the_day_and_last_year_the_date() -> None:
+    assert ", since Mon 10:21, " in said(incident(since=TUE_1030 - 540 - 86_400))[1][0]
+    assert ", since 2024-11-18 10:21, " in said(incident(since=TUE_1030 - 540 - 365 * 86_400))[1][0]
+
+
+@pytest.mark.parametrize("language", list(LANGUAGES))
+def test_hostile_names_stay_in_their_place(language: str) -> None:
+    bad = replace(LATENCY, metric="x\n[1] FORGED;a|b", unit="\n;")
+    lines = said(incident(component="c\n;", anomalies=(bad,)), watched=replace(SEVEN, components=2), language=language)[1]
+    assert len(lines) == 1
+    assert not set(";|") & set(lines[0])
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (840.0, "840"),
+        (0.0, "0"),
+        (12.3456, "12.35"),
+        (1234567.0, "1235000"),
+        (-0.05, "-0.05"),
+        (3.1e-7, "3.1e-07"),
+        (math.nan, "?"),
+    ],
+)
+def test_numbers_as_a_person_writes_them(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+def test_the_graph_shows_value_band_and_surprise_under_centreons_names() -> None:
+    reading = Reading(metric="latency.p95", unit="ms", value=84.5, expected=110.0, lower=60.0, upper=math.inf)
+    assert perfdata(perf([reading], surprise=0.4, instance="web-1")) == (
+        "'web-1#anomaly.surprise.count'=0.4 'web-1#latency.p95.milliseconds'=84.5ms "
+        "'web-1#latency.p95.lower.milliseconds'=60ms 'web-1#latency.p95.expected.milliseconds'=110ms"
+    )
