@@ -18,8 +18,9 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from tocsin.config_mistakes import problems
+from tocsin.config_parts import Collect, Detect
 from tocsin.config_schema import json_schema
-from tocsin.config_shapes import Alert, Collect, ComponentFile, ComponentType, Config, Detect, MainFile
+from tocsin.config_shapes import Alert, ComponentFile, ComponentType, Config, MainFile
 from tocsin.config_values import anchored
 from tocsin.errors import ConfigError
 from tocsin.model import ServiceKey

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from tocsin import registry
-from tocsin.config_shapes import KEY, PLUGIN_KEYS, Collect, Detect, Sink
+from tocsin.config_parts import KEY, PLUGIN_KEYS, Collect, Detect, Sink
 from tocsin.errors import did_you_mean
 from tocsin.settings import Settings
 from tocsin.yaml_positions import Document, Place, Problem, quoted
@@ -36,8 +36,8 @@ _EXPECTED = {
     "set": "a list",
     "path": "a path",
 }
-_ALTERNATIVES = {"str", "int", "float", "bool", "list", "dict", "tuple", "nullable"}
-"""How pydantic names the alternatives of a union."""
+_NOT_KEYS = {"str", "int", "float", "bool", "list", "dict", "tuple", "nullable"}
+"""Pydantic's names for the alternatives of a union."""
 
 _BOUNDS = {"greater_than": ("gt", "more than"), "greater_than_equal": ("ge", "at least")}
 _BOUNDS |= {"less_than": ("lt", "less than"), "less_than_equal": ("le", "at most")}
@@ -113,12 +113,9 @@ def _written(where: tuple[str | int, ...], data: Any) -> Place:
         if not absent and _has(data, step):
             place.append(step)
             data = data[step]
-        elif (
-            (absent or isinstance(data, dict))
-            and isinstance(step, str)
-            and re.fullmatch(r"[a-z]\w*", step)
-            and step not in _ALTERNATIVES
-        ):
+        elif absent and isinstance(step, int):
+            place.append(step)
+        elif (absent or isinstance(data, dict)) and step not in _NOT_KEYS and re.fullmatch(r"[a-z]\w*", str(step)):
             place.append(step)
             absent = True
     return tuple(place)

@@ -9,7 +9,8 @@ from pydantic.json_schema import models_json_schema
 
 from tocsin import registry
 from tocsin.config_mistakes import GROUP_OF
-from tocsin.config_shapes import PLUGIN_KEYS, ComponentFile, MainFile
+from tocsin.config_parts import PLUGIN_KEYS
+from tocsin.config_shapes import ComponentFile, MainFile
 from tocsin.ports import Plugin
 
 

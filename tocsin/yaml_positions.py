@@ -1,7 +1,7 @@
 """YAML as plain values that remember where they were written, and nothing that a configuration does not need.
 
 Read as YAML 1.2: `22:30` and `no` are text. Refused, each in one sentence: duplicate keys, anchors, aliases, tags,
-several documents, control characters, files of more than 1 MiB, more than 20 levels or 50,000 values.
+several documents, control characters, files of more than 1 MiB, more than 20 levels or 20,000 values.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.reader import ReaderError
 
-MAX_BYTES, MAX_DEPTH, MAX_VALUES = 1 << 20, 20, 50_000
+MAX_BYTES, MAX_DEPTH, MAX_VALUES = 1 << 20, 20, 20_000
 
 Place: TypeAlias = tuple[str | int, ...]
 """Keys and list positions from the top of a document down to a value."""
@@ -57,7 +57,7 @@ class Problem:
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
-        return f"{where}: {self.path}: {self.sentence}" if self.path else f"{where}: {self.sentence}"
+        return _printable(f"{where}: {self.path}: {self.sentence}" if self.path else f"{where}: {self.sentence}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,8 +111,12 @@ def spell(place: Place) -> str:
 
 def quoted(text: str) -> str:
     """Text from outside, between quotes, short and printable."""
-    short = text if len(text) <= 60 else text[:57] + "..."
-    return '"' + "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in short) + '"'
+    return f'"{_printable(text if len(text) <= 60 else text[:57] + "...")}"'
+
+
+def _printable(text: str) -> str:
+    # Direction marks and control characters would let a file forge what a terminal shows.
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def read(path: Path) -> Document:
@@ -265,4 +269,4 @@ def _syntax(error: MarkedYAMLError, text: str, index: int) -> str:
     if text[index : index + 1] == "\t":
         return "a tab cannot indent YAML; use spaces"
     said = ", ".join(filter(None, (error.context, error.problem)))
-    return f"is no YAML: {''.join(c if c.isprintable() else ' ' for c in said)[:200]}"
+    return f"is no YAML: {said[:200]}"

@@ -31,14 +31,19 @@ def test_a_name_near_nothing_is_refused_with_all_there_are() -> None:
 
 
 def test_a_broken_plugin_is_told_in_one_sentence_and_does_not_hurt_the_others() -> None:
-    with pytest.raises(ValueError, match=r'^detector "broken" of fake-plugins 1\.0 does not load: ModuleNotFoundError: No module'):
+    with pytest.raises(
+        ValueError, match=r'^detector "broken" of fake-plugins 1\.0 does not load: ModuleNotFoundError: No module'
+    ):
         registry.find("detectors", "broken")
     assert registry.find("detectors", "plain") is fake_plugins.PLAIN
 
 
 @pytest.mark.parametrize("name", ["word", "misnamed"])
 def test_an_entry_point_must_lead_to_a_plugin_of_its_name(name: str) -> None:
-    with pytest.raises(ValueError, match=rf'^detector "{name}" of fake-plugins 1\.0 is broken: tests\.fake_plugins:\w+ is no Plugin of that name$'):
+    with pytest.raises(
+        ValueError,
+        match=rf'^detector "{name}" of fake-plugins 1\.0 is broken: tests\.fake_plugins:\w+ is no Plugin of that name$',
+    ):
         registry.find("detectors", name)
 
 
@@ -47,7 +52,9 @@ def test_two_distributions_cannot_both_bring_a_name(tmp_path: Path, monkeypatch:
     second.mkdir()
     fake_plugins.install(second, "[tocsin.detectors]\nplain = tests.fake_plugins:OTHER\n", name="rival")
     monkeypatch.syspath_prepend(second)
-    with pytest.raises(ValueError, match=r'^detector "plain" is declared more than once, by .*(rival 1\.0.*fake-plugins|fake-plugins.*rival)'):
+    with pytest.raises(
+        ValueError, match=r'^detector "plain" is declared more than once, by .*(rival 1\.0.*fake-plugins|fake-plugins.*rival)'
+    ):
         registry.find("detectors", "plain")
 
 

@@ -18,7 +18,9 @@ def told(document: Document) -> list[str]:
 
 
 def test_values_are_those_of_yaml_1_2(tmp_path: Path) -> None:
-    document = reading(tmp_path, "{at: 22:30, land: NO, really: true, n: 012, x: 1e3, none: , text: '5', date: 2026-12-24, low: -.inf}")
+    document = reading(
+        tmp_path, "{at: 22:30, land: NO, really: true, n: 012, x: 1e3, none: , text: '5', date: 2026-12-24, low: -.inf}"
+    )
     assert document.data == {
         "at": "22:30",
         "land": "NO",
@@ -73,7 +75,7 @@ def test_a_duplicate_key_is_told_and_the_rest_is_read(tmp_path: Path) -> None:
         ("a: [1\nb: 2", ":2:2: is no YAML: while parsing a flow sequence, expected ',' or ']', but got ':'"),
         ('a: "\\UFFFFFFFF"', ':1:1: is no YAML: OverflowError: "Python int too large to convert to C int"'),
         ("[" * (MAX_DEPTH + 2), f":1:{MAX_DEPTH + 2}: more than {MAX_DEPTH} levels"),
-        ("[" + "a," * 60_000 + "]", ":1:100000: more than 50,000 values"),
+        ("[" + "a," * 30_000 + "]", ":1:40000: more than 20,000 values"),
         ("#" * (MAX_BYTES + 1), ": more than 1 MiB; a configuration is written by people"),
     ],
 )
@@ -91,7 +93,7 @@ def test_a_missing_file_a_folder_and_a_device_are_told_apart(tmp_path: Path) -> 
     assert told(read(tmp_path / "none.yaml")) == [": no such file"]
     assert told(read(tmp_path)) == [": is a folder; name a file in it, such as tocsin.yaml"]
     assert told(read(Path("/dev/null"))) == [": is no regular file"]
-    assert told(read(Path("a\0b"))) == [": is no file name: embedded null byte"]
+    assert told(read(Path("a\0b"))) == ["a\\x00b: is no file name: embedded null byte"]
 
 
 def test_a_file_that_may_not_be_read_says_so(tmp_path: Path) -> None:
