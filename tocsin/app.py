@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from types import TracebackType
 
 import structlog
@@ -16,9 +15,10 @@ from alerting.deliver import Deliver, Delivered
 from alerting.desired import UNDELIVERABLE, Pace, Reason, want, was_seen
 from alerting.judge import JudgeState, retire
 from alerting.selfwatch import Pulse, SourceHealth, delivery, heartbeat, sources
-from alerting.sinks.recording import Recording, RecordingSettings
+from alerting.line import perfdata
+from alerting.sinks.recording import Recording
 from alerting.stages import Ladder, Rung, run
-from tocsin import failpoints, learning
+from tocsin import learning
 from tocsin.config import Config
 from tocsin.engine import assess
 from tocsin.errors import ConfigError, PermanentError, TransientError
@@ -61,7 +61,7 @@ class App:
         sink: Sink | None = None,
         started: float | None = None,
     ) -> None:
-        self.config = config
+        self.config, self._dry_run = config, dry_run
         self.metrics = metrics or Metrics()
         self.folder = prepare(config.state / "dry-run" if dry_run else config.state)
         self.state = State.open(f"sqlite:///{self.folder / 'tocsin.db'}" if dry_run else config.database_url(), owner=True)
@@ -70,7 +70,11 @@ class App:
             self.sink = sink or self._build_sink(dry_run)
             self.shards = tuple(Shard.of(kind, (Ladder(Rung(kind.alert.ladder)),)) for kind in config.types)
             self._executor: Executor = ProcessPool(config.train.workers) if config.train.workers > 1 else InProcess()
-            pace = Pace(reassert=float(config.deliver.reassert), read_back=float(config.deliver.read_back), rate=float(config.deliver.rate))
+            pace = Pace(
+                reassert=float(config.deliver.reassert),
+                read_back=float(config.deliver.read_back),
+                rate=float(config.deliver.rate),
+            )
             self._deliver = Deliver(self.state, self.sink, pace, self._on_send)
             self._started = time.time() if started is None else started
             self._ticked: dict[str, float] = {}
@@ -87,7 +91,7 @@ class App:
 
     def _build_sink(self, dry_run: bool) -> Sink:
         if dry_run:
-            return Recording(RecordingSettings(path=Path("-")))
+            return Recording()
         entry = self.config.deliver.sink
         sink: Sink = entry.plugin.build(entry.settings, None)
         return sink
@@ -141,7 +145,9 @@ class App:
         assessment = assess(frame, window, shard.detectors, shard.models, shard.states, shard.rules, shard.name, shard.metrics)
         staged = run(shard.stages, assessment.incidents, utc(now), {one.id: one.held_by for one in shard.incidents.values()})
         incidents = {**shard.incidents, **{one.id: one for one in staged.incidents}}
-        incidents = {name: one for name, one in incidents.items() if one.recovered is None or window.end - one.recovered <= MENTIONED}
+        incidents = {
+            name: one for name, one in incidents.items() if one.recovered is None or window.end - one.recovered <= MENTIONED
+        }
         transitions = (*assessment.transitions, *staged.transitions)
         sight = (shard.view.sight if shard.view else Sight.nothing(frame.index)).after(frame, assessment.evaluation)
         view = View.of(frame, assessment.evaluation, sight)
@@ -161,7 +167,13 @@ class App:
         self._tell(shard, window, transitions)
 
     def _touched(
-        self, shard: Shard, view: View, standings: Mapping[str, int], incidents: Mapping[str, Incident], stepped: set[str], now: float
+        self,
+        shard: Shard,
+        view: View,
+        standings: Mapping[str, int],
+        incidents: Mapping[str, Incident],
+        stepped: set[str],
+        now: float,
     ) -> list[Desired]:
         """The rows of services to which something happened: a step of an incident, an open one, another standing."""
         services = shard.services_of(view.index)
@@ -172,7 +184,7 @@ class App:
         told: dict[str, list[Incident]] = {}
         for one in incidents.values():
             told.setdefault(one.component, []).append(one)
-        results = shard.speaker.say(services.of(changed), services, view, told, shard.why_blind)
+        results = shard.speaker.results(services.of(changed), services, view, told, shard.why_blind)
         steps = set(services.of(places[one.component] for one in concerned if one.id in stepped and one.component in places))
         return self._rows(shard, results, steps, now)
 
@@ -187,7 +199,7 @@ class App:
         turn = [keys[place % len(keys)] for place in range(int(last) - count, int(last))]
         if not turn:
             return 0
-        results = shard.speaker.say(turn, shard.services, shard.view, shard.told_of(shard.view.window.end), shard.why_blind)
+        results = shard.speaker.results(turn, shard.services, shard.view, shard.told_of(shard.view.window.end), shard.why_blind)
         rows = self._rows(shard, results, set(), now)
         with self.state.tick(shard.name) as tick:
             tick.want(rows)
@@ -212,7 +224,13 @@ class App:
         self.metrics.open_incidents.labels(shard.name).set(len(shard.open))
         for state in shard.intake.states.values():
             self.metrics.source_up.labels(shard.name, state.name).set(state.up)
-        log.info("tick.done", component_type=shard.name, until=utc(window.end).isoformat(), series=len(shard.index), open=len(shard.open))
+        log.info(
+            "tick.done",
+            component_type=shard.name,
+            until=utc(window.end).isoformat(),
+            series=len(shard.index),
+            open=len(shard.open),
+        )
         for step in transitions:
             self.metrics.transitions.labels(shard.name, step.kind).inc()
             log.info("incident." + step.kind, incident=step.incident, severity=step.severity.name, reason=step.reason)
@@ -225,7 +243,8 @@ class App:
         try:
             arrays = self.state.judge_state(shard.name) or {}
             shard.states = {
-                signature: JudgeState.from_arrays(arrays, f"{signature}/") for signature in {one.signature for one in shard.detectors}
+                signature: JudgeState.from_arrays(arrays, f"{signature}/")
+                for signature in {one.signature for one in shard.detectors}
             }
         except (PermanentError, ValueError, KeyError) as error:
             log.error("judge_state.lost", component_type=shard.name, error=str(error))
@@ -251,7 +270,9 @@ class App:
             return
         shard.model_version, shard.fault = active.version, ""
         self.metrics.model_trained.labels(shard.name).set(active.trained_on.end)
-        log.info("model.in_force", component_type=shard.name, version=active.version, trained_to=utc(active.trained_on.end).isoformat())
+        log.info(
+            "model.in_force", component_type=shard.name, version=active.version, trained_to=utc(active.trained_on.end).isoformat()
+        )
 
     def _retire_what_left(self) -> None:
         """Incidents and services of what the configuration no longer names are closed and taken down, with the reason."""
@@ -304,7 +325,13 @@ class App:
         window = Window(start, end, shard.span)
         # Half of the bar is reading, half is fitting.
         learning.backfill(
-            shard.intake, self.history, shard.name, index, window, progress=lambda done, total: progress(done, 2 * total), stopped=stopped
+            shard.intake,
+            self.history,
+            shard.name,
+            index,
+            window,
+            progress=lambda done, total: progress(done, 2 * total),
+            stopped=stopped,
         )
         if stopped():
             return Training(kind="stopped", sentence=f"{shard.name}: stopped before anything was learnt; what was read is kept")
@@ -319,23 +346,26 @@ class App:
         )
         if not learnt:
             return Training(kind="waiting", sentence=f"{shard.name}: nothing learnt: no series has values in the history")
-        path, digest = baselines.save(learnt, self.folder / "models" / shard.name)
-        failpoints.reached("after_model_save")
+        saved = baselines.save(learnt, self.folder / "models" / shard.name)
         version = self.state.add_model(
             shard.name,
-            path=str(path.relative_to(self.folder)),
-            sha256=digest,
+            path=str(saved.path.relative_to(self.folder)),
+            sha256=saved.sha256,
             trained_on=window,
             created_at=now,
             facts={"series": len(index), "components": len(index.components)},
             unpin=by_hand,
         )
-        for old in self.state.prune_models(shard.name, self.config.train.keep):
-            (self.folder / old).unlink(missing_ok=True)
+        baselines.remove(self.state.prune_models(shard.name, self.config.train.keep), self.folder)
         learnt_from = f"{utc(window.start):%Y-%m-%d %H:%M} to {utc(window.end):%Y-%m-%d %H:%M} UTC"
         if not version.active:
-            return Training(kind="stored", sentence=f"{shard.name}: version {version.version} learnt from {learnt_from}; another one is pinned")
-        return Training(kind="learnt", sentence=f"{shard.name}: version {version.version} learnt {len(index)} series from {learnt_from}")
+            return Training(
+                kind="stored",
+                sentence=f"{shard.name}: version {version.version} learnt from {learnt_from}; another one is pinned",
+            )
+        return Training(
+            kind="learnt", sentence=f"{shard.name}: version {version.version} learnt {len(index)} series from {learnt_from}"
+        )
 
     # --- delivery and ourselves ----------------------------------------------------------------------------------------------
 
@@ -354,6 +384,12 @@ class App:
 
     def _on_send(self, reason: Reason, result: CheckResult, outcome: Outcome) -> None:
         self.metrics.sent.labels(outcome.sent.value).inc()
+        if self._dry_run:
+            perf = perfdata(result.perf)
+            print(
+                f"{result.service.host};{result.service.service};{int(result.code)};{result.text}{'|' if perf else ''}{perf}",
+                flush=True,
+            )
         if reason not in (Reason.AGAIN, Reason.RETRY):
             log.info(
                 "result.sent",

@@ -37,12 +37,18 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-models_app = typer.Typer(help="Learned baselines: every version is kept as it was, and any can be put back.", no_args_is_help=True, rich_markup_mode=None)
+models_app = typer.Typer(
+    help="Learned baselines: every version is kept as it was, and any can be put back.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 app.add_typer(models_app, name="models")
 
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", "-c", metavar="FILE", help="tocsin.yaml; else $TOCSIN_CONFIG, ./tocsin.yaml, /etc/tocsin/tocsin.yaml."),
+    typer.Option(
+        "--config", "-c", metavar="FILE", help="tocsin.yaml; else $TOCSIN_CONFIG, ./tocsin.yaml, /etc/tocsin/tocsin.yaml."
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, for machines.")]
 TypeOption = Annotated[str | None, typer.Option("--type", "-t", metavar="TYPE", help="Only this component type.")]
@@ -71,7 +77,9 @@ def _version(wanted: bool) -> None:
 
 
 @app.callback()
-def _options(_: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is.")] = False) -> None:
+def _options(
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is.")] = False,
+) -> None:
     pass
 
 
@@ -79,10 +87,16 @@ def load_config(path: Path | None) -> Config:
     """The configuration named, or the first of the usual places that exists."""
     from tocsin.config import load
 
-    usual = [Path(os.environ["TOCSIN_CONFIG"])] if "TOCSIN_CONFIG" in os.environ else [Path("tocsin.yaml"), Path("/etc/tocsin/tocsin.yaml")]
+    usual = (
+        [Path(os.environ["TOCSIN_CONFIG"])]
+        if "TOCSIN_CONFIG" in os.environ
+        else [Path("tocsin.yaml"), Path("/etc/tocsin/tocsin.yaml")]
+    )
     found = path or next((place for place in usual if place.exists()), None)
     if found is None:
-        raise ConfigError(f"no configuration: looked for {', '.join(map(str, usual))}; name one with --config, or write a first one with `tocsin init`")
+        raise ConfigError(
+            f"no configuration: looked for {', '.join(map(str, usual))}; name one with --config, or write a first one with `tocsin init`"
+        )
     return load(found)
 
 
@@ -102,7 +116,9 @@ def emit(document: Any) -> None:
 
 
 @app.command()
-def init(folder: Annotated[Path, typer.Argument(help="Where to write tocsin.yaml and components/; must not hold one yet.")] = Path()) -> None:
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where to write tocsin.yaml and components/; must not hold one yet.")] = Path(),
+) -> None:
     """Write a first configuration, with comments.
 
     Example: tocsin init /etc/tocsin
@@ -151,7 +167,9 @@ def schema() -> None:
 def run(
     config: ConfigOption = None,
     once: Annotated[bool, typer.Option("--once", help="One tick per component type, deliver, then leave.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the passive checks instead of sending them; the state is kept apart.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the passive checks instead of sending them; the state is kept apart.")
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
     """Run the daemon: collect, judge and deliver until SIGTERM. SIGHUP reloads the configuration.
@@ -181,12 +199,12 @@ def train(config: ConfigOption = None, component_type: TypeOption = None) -> Non
     """
     from tocsin.app import App
     from tocsin.show import Progress
-    from tocsin.store.lock import Lock
+    from tocsin.store.lock import StateLock
     from tocsin.telemetry import set_up_logging
 
     set_up_logging()
     loaded = load_config(config)
-    with Lock(loaded.state), App(loaded) as product, Progress() as progress:
+    with StateLock(loaded.state), App(loaded) as product, Progress() as progress:
         for shard in product.shards_named(component_type):
             outcome = product.train(shard, time.time(), progress=progress.reporter(f"train {shard.name}"), by_hand=True)
             print(outcome.sentence)
@@ -283,7 +301,9 @@ def models_list(config: ConfigOption = None, component_type: TypeOption = None, 
 @models_app.command("rollback")
 def models_rollback(
     component_type: Annotated[str, typer.Argument(help="The component type.")],
-    version: Annotated[int | None, typer.Argument(help="The version to put in force; the one before the present one by default.")] = None,
+    version: Annotated[
+        int | None, typer.Argument(help="The version to put in force; the one before the present one by default.")
+    ] = None,
     config: ConfigOption = None,
 ) -> None:
     """Put an earlier version in force. It stays until `tocsin train` is run by hand; nightly trainings only store theirs.
@@ -302,7 +322,9 @@ def models_rollback(
 
 @app.command()
 def score(
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A CSV, CSV.gz or Parquet file, or a folder of them (folders below it too).")],
+    source: Annotated[
+        Path, typer.Argument(metavar="INPUT", help="A CSV, CSV.gz or Parquet file, or a folder of them (folders below it too).")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="A CSV file, or the folder that mirrors INPUT.")],
     timezone: Annotated[str, typer.Option(help="Where the seasons are local.")] = "UTC",
     train_rows: Annotated[int, typer.Option(min=0, help="Learn from the first N rows without judging them.")] = 0,
@@ -338,8 +360,12 @@ def score(
 def backtest(
     config: ConfigOption = None,
     component_type: TypeOption = None,
-    start: Annotated[str | None, typer.Option("--from", metavar="TIME", help="ISO 8601; the start of what is known by default.")] = None,
-    end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="ISO 8601; the end of what is known by default.")] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", metavar="TIME", help="ISO 8601; the start of what is known by default.")
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", metavar="TIME", help="ISO 8601; the end of what is known by default.")
+    ] = None,
     labels: Annotated[Path | None, typer.Option(help="CSV with component,start,end of known incidents.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write one self-contained HTML report here.")] = None,
     as_json: JsonOption = False,
@@ -367,7 +393,9 @@ def backtest(
 @app.command()
 def demo(
     seed: Annotated[int, typer.Option(help="Another seed makes another park.")] = 1,
-    keep: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write everything here; a new temporary folder by default.")] = None,
+    keep: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write everything here; a new temporary folder by default.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Watch Tocsin live through a week of a simulated park, beside the static template a team would deploy.

@@ -23,7 +23,7 @@ from tocsin.app import App
 from tocsin.config import Config
 from tocsin.errors import ConfigError
 from tocsin.shard import Shard
-from tocsin.store.lock import Lock
+from tocsin.store.lock import StateLock
 from tocsin.telemetry import Metrics, tell_systemd
 from tocsin.web.server import Server, application
 
@@ -53,7 +53,7 @@ class Daemon:
     def run_once(self) -> int:
         """Learn what was never learnt, tick every component type, deliver, leave. 1 when a type could not be ticked."""
         with ExitStack() as stack:
-            stack.enter_context(Lock(self._state_folder()))
+            stack.enter_context(StateLock(self._state_folder()))
             self._app = stack.enter_context(App(self._config, metrics=self._metrics, dry_run=self._dry_run))
             failed = 0
             for shard in self._app.shards:
@@ -71,7 +71,7 @@ class Daemon:
     def run_forever(self) -> int:
         """Run until SIGTERM or SIGINT; 0 when it ended in order."""
         with ExitStack() as stack:
-            stack.enter_context(Lock(self._state_folder()))
+            stack.enter_context(StateLock(self._state_folder()))
             self._app = App(self._config, metrics=self._metrics, dry_run=self._dry_run)
             stack.callback(lambda: self._app.close())
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -150,7 +150,9 @@ class Daemon:
     # --- timed jobs ----------------------------------------------------------------------------------------------
 
     def _schedule(self) -> BackgroundScheduler:
-        scheduler = BackgroundScheduler(timezone="UTC", job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1})
+        scheduler = BackgroundScheduler(
+            timezone="UTC", job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
+        )
         scheduler.add_listener(self._missed, EVENT_JOB_MISSED | EVENT_JOB_ERROR | EVENT_JOB_MAX_INSTANCES)
         scheduler.add_job(self._train_what_is_due, "interval", seconds=15, id="train", next_run_time=datetime.now(UTC))
         scheduler.add_job(self._housekeeping, "interval", minutes=10, id="housekeeping")
@@ -217,4 +219,3 @@ class Daemon:
         if time.monotonic() - self._last_beat > 60:
             return "the tick loop does not advance"
         return self._app.why_not_ready()
-

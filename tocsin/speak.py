@@ -74,7 +74,16 @@ class View:
         surprise = np.full(len(frame.index.components), np.nan)
         for fused in evaluation.fused.values():
             surprise = np.fmax(surprise, fused.surprise[:, -1])
-        return cls(window=frame.window, index=frame.index, values=values, expected=expected, lower=lower, upper=upper, surprise=surprise, sight=sight)
+        return cls(
+            window=frame.window,
+            index=frame.index,
+            values=values,
+            expected=expected,
+            lower=lower,
+            upper=upper,
+            surprise=surprise,
+            sight=sight,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +95,9 @@ class Speaker:
     metrics: Mapping[str, Metric]
     patience: int
 
-    def say(self, keys: Sequence[ServiceKey], services: Services, view: View, incidents: Mapping[str, Sequence[Incident]], why: str) -> list[CheckResult]:
+    def results(
+        self, keys: Sequence[ServiceKey], services: Services, view: View, incidents: Mapping[str, Sequence[Incident]], why: str
+    ) -> list[CheckResult]:
         """What each of these services must show. `incidents` are those worth telling, by component."""
         sight, index = view.sight, view.index
         standings, judged = sight.standings(self.patience), sight.judged_now(self.patience)
@@ -111,7 +122,9 @@ class Speaker:
             )
             perf = say.perf(self._readings(rows, view), _highest(view.surprise[places]))
             results.append(
-                say.result(key, told, watched, view.window.end, calendar=self.calendar, language=self.kind.alert.language, perf=perf)
+                say.result(
+                    key, told, watched, view.window.end, calendar=self.calendar, language=self.kind.alert.language, perf=perf
+                )
             )
         return results
 

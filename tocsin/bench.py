@@ -1,0 +1,149 @@
+"""One tick of one component type, measured: CPU seconds of its own thread, and the memory of the process.
+
+Real engine, real store (SQLite on this disk), simulated source. The baselines are learnt from a thousand series and
+repeated for the others: what a tick costs depends on how many there are, not on what they learnt.
+"""
+
+from __future__ import annotations
+
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import structlog
+
+from tocsin.app import App
+from tocsin.config import load
+from tocsin.intake import Intake, Source
+from tocsin.learning import join, to_baselines, to_models
+from tocsin.model import Baseline, Frame, SeriesIndex, SeriesKey, Window
+from tocsin.scoring import learn
+from tocsin.timegrid import DAY
+
+PER_COMPONENT = 10
+LEARNT = 1_000
+SPAN = 300
+HISTORY = 15 * DAY
+TICKS = 9
+NOW = 1_780_000_200
+
+_MAIN = "state: var\ndeliver: {sink: {use: recording}}\nhttp: {listen: null}\n"
+_TYPE = """\
+component_type: bench
+timezone: Europe/Paris
+every: 5m
+delay: 0s
+collect: [{from: files, path: nothing/*.csv, metrics: all}]
+alert: {ladder: status}
+"""
+
+
+class Simulated:
+    """A daily wave with noise for every series; one component in a thousand is in trouble in every bucket."""
+
+    def __init__(self, index: SeriesIndex) -> None:
+        self._index = index
+        self._rng = np.random.default_rng(1)
+        self._level = self._rng.lognormal(3.0, 1.0, len(index))
+
+    def discover(self) -> Sequence[SeriesKey]:
+        return self._index.keys
+
+    def reach(self) -> tuple[int, int] | None:
+        return 0, NOW + DAY
+
+    def collect(self, index: SeriesIndex, window: Window) -> Frame:
+        wave = 2.0 + np.sin(2 * np.pi * window.starts / DAY)
+        values = self._level[: len(index), None] * (wave + self._rng.normal(0.0, 0.1, (len(index), len(window))))
+        values[index.component_of % 1000 == 7] *= 3.0
+        return Frame.of(index, window, values)
+
+
+def measure(series: int) -> dict[str, Any]:
+    """Figures of a tick with so many series; CPU in seconds, medians over nine ticks after a first one."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    index = SeriesIndex(
+        SeriesKey(f"host-{place // PER_COMPONENT:05d}", f"metric-{place % PER_COMPONENT}") for place in range(max(series, 1))
+    )
+    with tempfile.TemporaryDirectory(prefix="tocsin-bench-") as name:
+        folder = Path(name)
+        (folder / "components").mkdir()
+        (folder / "tocsin.yaml").write_text(_MAIN, encoding="utf-8")
+        (folder / "components" / "bench.yaml").write_text(_TYPE, encoding="utf-8")
+        with App(load(folder / "tocsin.yaml"), started=NOW) as app:
+            shard = app.shards[0]
+            shard.intake = Intake([Source(name="simulated", collector=Simulated(index))], {})
+            learning = time.process_time()
+            shard.models = to_models(_learnt(index, shard.detectors))
+            learning = time.process_time() - learning
+            reading = _Stopwatch(shard.intake.collect)
+            setattr(shard.intake, "collect", reading)  # noqa: B010
+            keeping = _Stopwatch(app.history.append)
+            setattr(app.history, "append", keeping)  # noqa: B010
+            ticks = []
+            for turn in range(TICKS + 1):
+                outside = reading.seconds + keeping.seconds
+                began = time.thread_time()
+                app.tick(shard, NOW + turn * SPAN)
+                whole = time.thread_time() - began
+                ticks.append((whole - (reading.seconds + keeping.seconds - outside), keeping.last, whole))
+    first, later = ticks[0], ticks[1:]
+    return {
+        "series": len(index),
+        "components": len(index.components),
+        "open_incidents": len(shard.open),
+        "tick_cpu_seconds": median(tick[0] for tick in later),
+        "tick_cpu_seconds_worst": max(tick[0] for tick in later),
+        "first_tick_cpu_seconds": first[0],
+        "history_cpu_seconds": median(tick[1] for tick in later),
+        "learning_cpu_seconds_per_series": learning / min(LEARNT, len(index)),
+        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def report(figures: Mapping[str, Any]) -> str:
+    """The figures in words."""
+    return "\n".join(
+        [
+            f"{figures['series']:,} series of {figures['components']:,} components, {figures['open_incidents']} incidents open",
+            f"  score + fuse + judge + commit   {figures['tick_cpu_seconds'] * 1e3:8.1f} ms CPU a tick (worst of {TICKS}: {figures['tick_cpu_seconds_worst'] * 1e3:.1f})",
+            f"  first tick after a start        {figures['first_tick_cpu_seconds'] * 1e3:8.1f} ms CPU",
+            f"  append to the history           {figures['history_cpu_seconds'] * 1e3:8.1f} ms CPU a tick",
+            f"  learning                        {figures['learning_cpu_seconds_per_series'] * 1e3:8.2f} ms CPU a series",
+            f"  peak memory                     {figures['peak_memory_mib']:8.0f} MiB",
+        ]
+    )
+
+
+class _Stopwatch:
+    """Adds up the CPU time of a function's calls."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function, self.seconds, self.last = function, 0.0, 0.0
+
+    def __call__(self, *arguments: Any) -> Any:
+        began = time.thread_time()
+        try:
+            return self._function(*arguments)
+        finally:
+            self.last = time.thread_time() - began
+            self.seconds += self.last
+
+
+def _learnt(index: SeriesIndex, detectors: Sequence[Any]) -> dict[str, Baseline]:
+    some = SeriesIndex(index.keys[:LEARNT])
+    end = NOW // SPAN * SPAN - SPAN
+    models = to_baselines(learn(Simulated(some).collect(some, Window(end - HISTORY, end, SPAN)), detectors))
+    whole = {}
+    for name, baseline in models.items():
+        keys = (
+            index if len(baseline.index) == len(some) else SeriesIndex(SeriesKey(component, "") for component in index.components)
+        )
+        rows = np.arange(len(keys)) % len(baseline.index)
+        whole[name] = baseline.take(rows, keys)
+    return join([whole])
