@@ -97,13 +97,15 @@ class Template:
 class Alert:
     """Hard trouble of one check, from the end of the bucket that made it hard to that of the first one that was fine.
 
-    `told` holds the opening and every change for the worse: the instants at which somebody is told.
+    `told` holds the opening and every change for the worse: the instants at which somebody is told. `checks` names what
+    was in trouble.
     """
 
     start: int
     end: int
     told: tuple[int, ...]
     severity: Severity
+    checks: tuple[str, ...] = ()
 
 
 def static_severity(values: Floats, thresholds: Thresholds) -> Ints:
@@ -140,7 +142,7 @@ def hard_severity(severity: Ints, attempts: int, *, unknown_alerts: bool = False
 _BADNESS: NDArray[np.int64] = np.array([0, 2, 3, 1])
 
 
-def alerts(hard: Ints, ends: Ints) -> Iterator[Alert]:
+def alerts(hard: Ints, ends: Ints, check: str = "") -> Iterator[Alert]:
     """The alerts of one check from its hard states, (n_buckets,), and the ends of the buckets."""
     bad = np.concatenate([[False], hard != Severity.OK, [False]])
     edges = np.flatnonzero(bad[1:] != bad[:-1])
@@ -150,7 +152,7 @@ def alerts(hard: Ints, ends: Ints) -> Iterator[Alert]:
         told = first + np.concatenate([[0], np.flatnonzero(worst[1:] > worst[:-1]) + 1])
         end = int(ends[after]) if after < len(ends) else int(ends[-1])
         severity = Severity(int(hard[first + int(np.argmax(badness))]))
-        yield Alert(start=int(ends[first]), end=end, told=tuple(int(ends[b]) for b in told), severity=severity)
+        yield Alert(int(ends[first]), end, tuple(int(ends[b]) for b in told), severity, (check,) if check else ())
 
 
 def template_alerts(frame: Frame, template: Template) -> Mapping[str, Sequence[Alert]]:
@@ -169,7 +171,9 @@ def template_alerts(frame: Frame, template: Template) -> Mapping[str, Sequence[A
     ends = frame.window.starts + frame.window.span
     found: dict[str, list[Alert]] = {component: [] for component in frame.index.components}
     for i, row in enumerate(rows):
-        found[frame.index[row].component] += merge(list(alerts(hard[i], ends)), template.reopen, same_check=True)
+        found[frame.index[row].component] += merge(
+            list(alerts(hard[i], ends, frame.index[row].metric)), template.reopen, same_check=True
+        )
     return {component: merge(several, template.reopen, same_check=False) for component, several in found.items()}
 
 
@@ -188,5 +192,6 @@ def merge(several: Sequence[Alert], reopen: int, *, same_check: bool) -> list[Al
         worse = bool(_BADNESS[alert.severity] > _BADNESS[last.severity])
         told = {*last.told, *(() if same_check and not worse else alert.told[-1:] if same_check else alert.told)}
         severity = alert.severity if worse else last.severity
-        merged[-1] = Alert(last.start, max(last.end, alert.end), tuple(sorted(told)), severity)
+        checks = tuple(dict.fromkeys((*last.checks, *alert.checks)))
+        merged[-1] = Alert(last.start, max(last.end, alert.end), tuple(sorted(told)), severity, checks)
     return merged

@@ -120,7 +120,7 @@ def test_a_template_holds_the_same_numbers_against_every_component() -> None:
     values[index.rows[SeriesKey("calm", "other")]] = 1e9  # no threshold, no check
     template = Template(thresholds={"cpu": Thresholds(parse_range("80"), parse_range("90"))})
     raised = template_alerts(Frame.of(index, window, values), template)
-    assert raised == {"busy": [Alert(900, 1500, (900,), WARNING)], "calm": []}
+    assert raised == {"busy": [Alert(900, 1500, (900,), WARNING, ("cpu",))], "calm": []}
 
 
 def test_a_check_without_value_alerts_only_when_asked_to() -> None:
