@@ -14,6 +14,7 @@ from tocsin.settings import Duration, SecretRef, Settings
 class Columns(Settings):
     time: str = "timestamp"
     label: str | None = None
+    names: Path | None = None
 
 
 class SheetSettings(Settings):
@@ -23,6 +24,10 @@ class SheetSettings(Settings):
     token: SecretRef | None = None
     rows: int = Field(default=100, ge=1, le=1000)
     fields: dict[str, str] = Field(default_factory=dict)
+
+
+class TapeSettings(Settings):
+    path: Path
 
 
 class PlainSettings(Settings):
@@ -38,6 +43,7 @@ def _nothing(_settings: Any, _surroundings: Any) -> Any:
 
 
 SHEET = Plugin(name="sheet", summary="A sheet of paper.", settings=SheetSettings, build=_nothing)
+TAPE = Plugin(name="tape", summary="Knows nothing of other names.", settings=TapeSettings, build=_nothing)
 PLAIN = Plugin(name="plain", summary="Finds nothing.", settings=PlainSettings, build=_nothing)
 OTHER = Plugin(name="other", summary="Finds nothing else.", settings=PlainSettings, build=_nothing)
 BOX = Plugin(name="box", summary="Keeps everything.", settings=BoxSettings, build=_nothing)
@@ -46,6 +52,7 @@ NO_PLUGIN = "a word"
 ENTRY_POINTS = """
 [tocsin.collectors]
 sheet = tests.fake_plugins:SHEET
+tape = tests.fake_plugins:TAPE
 
 [tocsin.detectors]
 plain = tests.fake_plugins:PLAIN

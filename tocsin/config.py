@@ -21,7 +21,7 @@ from tocsin.config_mistakes import problems
 from tocsin.config_parts import Collect, Detect
 from tocsin.config_schema import json_schema
 from tocsin.config_shapes import Alert, ComponentFile, ComponentType, Config, MainFile
-from tocsin.config_values import anchored
+from tocsin.config_values import anchored_url
 from tocsin.errors import ConfigError
 from tocsin.model import ServiceKey
 from tocsin.settings import Settings, spell_duration
@@ -98,7 +98,7 @@ def _overlay(main: Document, variables: Mapping[str, str]) -> dict[Place, str]:
             if place == ("state",):
                 value = str(Path.cwd() / value)
             elif place == ("database",):
-                value = anchored(value, Path.cwd())
+                value = anchored_url(value, Path.cwd())
             holder[place[-1]] = None if (place == ("http", "listen") and value == "off") else value
             origins[place] = name
     return origins

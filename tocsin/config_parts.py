@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, model_validator
@@ -13,7 +12,7 @@ from tocsin import registry
 from tocsin.config_values import Every, Line, Number, anchored, folder_of, mistakes
 from tocsin.model import Aggregate, Direction, Metric
 from tocsin.ports import Plugin
-from tocsin.settings import Secret, Settings
+from tocsin.settings import Settings
 
 PLUGIN_KEYS = "(plugin)"
 """Where an entry's keys that belong to its plugin are kept while it is validated; never written in YAML."""
@@ -31,7 +30,7 @@ def _named(group: str) -> PlainValidator:
     return PlainValidator(lookup)
 
 
-def _settings(value: dict[str, Any], info: ValidationInfo) -> Settings:
+def _settings(value: dict[str, Any], info: ValidationInfo) -> Any:
     plugin: Plugin | None = info.data.get("plugin")
     if plugin is None:  # a mistake that was told already
         return Settings()
@@ -40,11 +39,9 @@ def _settings(value: dict[str, Any], info: ValidationInfo) -> Settings:
         raise mistakes((("fields",), "no such key; name the metrics as metrics: {NAME: {field: NAME IN THE SOURCE}}"))
     if "fields" in plugin.settings.model_fields and metrics:
         value = {**value, "fields": {name: metric.field or name for name, metric in metrics.items()}}
-    settings = plugin.settings.model_validate(value, context=info.context)
-    folder = folder_of(info)
-    return settings.model_copy(
-        update={name: anchored(held, folder) for name, held in settings if isinstance(held, Path | Secret)}
-    )
+    elif renamed := [name for name, metric in metrics.items() if metric.field]:
+        raise mistakes(*[(("metrics", name, "field"), f"{plugin.name} knows its metrics by our names only") for name in renamed])
+    return anchored(plugin.settings.model_validate(value, context=info.context), folder_of(info))
 
 
 PluginSettings = Annotated[Settings, PlainValidator(_settings)]

@@ -10,12 +10,13 @@ from pathlib import Path
 from string import Formatter
 from typing import Annotated, Any
 from urllib.parse import urlsplit
+from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationError, ValidationInfo, WithJsonSchema
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from tocsin.errors import did_you_mean
-from tocsin.settings import Duration, Secret, parse_duration, spell_duration
+from tocsin.settings import Duration, Secret, Settings, parse_duration, spell_duration
 from tocsin.thresholds import parse_range
 from tocsin.timegrid import DAY, Calendar
 
@@ -64,7 +65,11 @@ def calendar(timezone: str, country: str = "", business: tuple[str, ...] = ()) -
 
 
 def _timezone(value: str) -> str:
-    calendar(value)
+    try:
+        calendar(value)
+    except ValueError as error:
+        nearest = did_you_mean(value, available_timezones()) or "; use a name such as Europe/Paris"
+        raise ValueError(f'no time zone "{value[:60]}"{nearest}') from error
     return value
 
 
@@ -133,16 +138,22 @@ def folder_of(info: ValidationInfo) -> Path | None:
 
 
 def anchored(value: Any, folder: Path | None) -> Any:
-    """A relative path, a reference to a relative file or the URL of a relative SQLite file, seen from `folder`."""
+    """Relative paths and references to relative files, wherever they are in `value`, seen from `folder`."""
     if folder is None:
         return value
     if isinstance(value, Path):
         return Path(os.path.normpath(folder / value))
     if isinstance(value, Secret) and value.reference.startswith("file:"):
-        return Secret(f"file:{folder / value.reference.removeprefix('file:')}")
-    if isinstance(value, str) and (relative := re.fullmatch(r"(sqlite:///)([^/:?][^?]*)(\?.*)?", value)):
-        return f"{relative[1]}{os.path.normpath(folder / relative[2])}{relative[3] or ''}"
-    return value
+        return Secret(f"file:{os.path.normpath(folder / value.reference.removeprefix('file:'))}")
+    if isinstance(value, Settings):
+        return value.model_copy(update={name: anchored(held, folder) for name, held in value})
+    return tuple(anchored(held, folder) for held in value) if isinstance(value, tuple) else value
+
+
+def anchored_url(url: str, folder: Path | None) -> str:
+    """A database URL whose relative SQLite file is seen from `folder`."""
+    relative = re.fullmatch(r"(sqlite:///)([^/:?][^?]*)(\?.*)?", url)
+    return f"{relative[1]}{anchored(Path(relative[2]), folder)}{relative[3] or ''}" if relative else url
 
 
 def _path(value: Path, info: ValidationInfo) -> Path:
@@ -168,7 +179,7 @@ def _database(value: object, info: ValidationInfo) -> Secret | str | None:
         raise ValueError(
             "expected a URL that begins with sqlite:/// or postgresql+pg8000://, or a reference: env:NAME or file:/path"
         )
-    return str(anchored(value, folder_of(info)))
+    return anchored_url(value, folder_of(info))
 
 
 def host_and_port(listen: str) -> tuple[str, int]:

@@ -141,7 +141,8 @@ class Surroundings:
 class Plugin:
     """A part of the product by name. `build(settings, surroundings)` makes it; nothing connects before it is used.
 
-    `surroundings` is None for parts that belong to no component type (sinks).
+    `surroundings` is None for parts that belong to no component type (sinks). When the settings of a collector have
+    `fields: dict[str, str]`, it is filled in with each named metric's name in the source; nobody writes it.
     """
 
     name: str

@@ -55,12 +55,13 @@ def test_a_component_type_without_a_time_zone_has_that_of_tocsin_yaml(loads: Loa
 
 
 def test_paths_begin_at_the_file_that_names_them(loads: Loads, tmp_path: Path) -> None:
-    web = WEB.replace("    path: data/web\n", "    path: ../data/web\n    token: file:secret\n")
+    web = WEB.replace("    path: data/web\n", "    path: ../data/web\n    token: file:secret\n    columns: {names: ../n}\n")
     config = loads(MAIN + "state: ../elsewhere\n", web=web)
     assert config.state == tmp_path.parent / "elsewhere"
     assert config.deliver.sink.settings.path == tmp_path / "box"  # type: ignore[attr-defined]
     settings: Any = config.types[0].collect[0].settings
-    assert (settings.path, settings.token) == (tmp_path / "data/web", Secret(f"file:{tmp_path}/components/secret"))
+    assert (settings.path, settings.columns.names) == (tmp_path / "data/web", tmp_path / "n")
+    assert settings.token == Secret(f"file:{tmp_path}/components/secret")
 
 
 def test_the_database_is_a_file_a_url_or_a_secret(loads: Loads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,3 +139,10 @@ def test_the_shipped_configuration_has_no_mistake() -> None:
 def test_the_committed_schema_is_current() -> None:
     fresh = json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
     assert (ROOT / "config/schema.json").read_text(encoding="utf-8") == fresh, "run: tocsin schema > config/schema.json"
+
+
+def test_every_key_is_on_the_page() -> None:
+    page = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+    for name, shape in json_schema()["$defs"].items():
+        for key in shape.get("properties", {}) if "." not in name else ():
+            assert f"`{key}`" in page or f"{key}:" in page, f"{name}.{key} is not on the page"

@@ -33,6 +33,7 @@ Told = Callable[..., list[str]]
             "fields: {}",
             "6:5: collect[0].fields: no such key; name the metrics as metrics: {NAME: {field: NAME IN THE SOURCE}}",
         ),
+        ("from: sheet", "from: tape", '9:28: collect[0].metrics["latency.p95"].field: tape knows its metrics by our names only'),
         (
             "every: 5m",
             "every: 7m",
@@ -78,7 +79,7 @@ Told = Callable[..., list[str]]
         (
             "timezone: Europe/Paris",
             "timezone: Europe/Pari",
-            "2:11: timezone: no time zone 'Europe/Pari': use a name such as Europe/Paris",
+            '2:11: timezone: no time zone "Europe/Pari" (did you mean "Europe/Paris"?)',
         ),
         (
             "static: {latency.p95",
@@ -138,7 +139,7 @@ def test_a_mistake_has_its_place_and_what_was_expected(told: Told, written: str,
         ("deliver: {sink: box, rate: 5001}", "1:28: deliver.rate: expected at most 5000, got 5001"),
         ("deliver: {sink: box, host: 'a*b'}", "1:28: deliver.host: the monitoring engine allows no * in names"),
         (MAIN + "state: 5", "2:8: state: expected a path, got 5"),
-        (MAIN + "timezone: Mars", "2:11: timezone: no time zone 'Mars': use a name such as Europe/Paris"),
+        (MAIN + "timezone: Mars", '2:11: timezone: no time zone "Mars'),
         (MAIN + "components: [none/*.yaml]", '2:14: components[0]: no file matches "none/*.yaml"'),
         (MAIN + "components: []", "2:1: components: is empty; name at least one"),
         (
