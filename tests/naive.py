@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -14,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from tocsin.model import Floats, SeriesKey, Window
+from tocsin.model import Desired, Floats, SeriesKey, ServiceKey, Window
 
 # --- alerting -----------------------------------------------------------------------------------------------------------
 
@@ -143,3 +144,48 @@ def naive_files(
                     "count": len(inside),
                 }[how]
     return values
+
+
+# --- store --------------------------------------------------------------------------------------------------------------
+
+
+class NaiveDesired:
+    """The desired state as a dictionary: what the port DesiredStore says, and what a tick may write."""
+
+    def __init__(self) -> None:
+        self.rows: dict[ServiceKey, Desired] = {}
+
+    def want(self, wanted: list[Desired]) -> None:
+        for row in {row.service: row for row in wanted}.values():
+            old = self.rows.get(row.service)
+            if old is None:
+                self.rows[row.service] = row
+                continue
+            new = replace(
+                old, code=row.code, text=row.text, perf=row.perf, changed_at=row.changed_at, valid_until=row.valid_until
+            )
+            if row.version != old.version:
+                new = replace(new, version=row.version, must_show=row.must_show, next_due_at=row.next_due_at)
+            self.rows[row.service] = new
+
+    def due(self, now: float, limit: int) -> list[Desired]:
+        def order(row: Desired) -> tuple[bool, int, float, ServiceKey]:
+            shown = row.last_seen_at is not None and row.last_seen_at >= row.changed_at and row.last_seen_code in (None, row.code)
+            worst = row.code if row.must_show is None else row.must_show
+            return shown, [2, 3, 1, 0].index(worst), row.next_due_at, row.service
+
+        return sorted((row for row in self.rows.values() if row.next_due_at <= now < row.valid_until), key=order)[:limit]
+
+    def all_desired(self) -> list[Desired]:
+        return [self.rows[service] for service in sorted(self.rows)]
+
+    def record(self, before: list[Desired], after: list[Desired]) -> None:
+        for old, new in zip(before, after, strict=True):
+            row = self.rows.get(old.service)
+            if row is None:
+                continue
+            mine = ("last_sent_at", "last_check_time", "last_seen_code", "last_seen_at", "attempts", "error")
+            row = replace(row, **{name: getattr(new, name) for name in mine})
+            if row.version == old.version:
+                row = replace(row, must_show=new.must_show, next_due_at=new.next_due_at)
+            self.rows[old.service] = row

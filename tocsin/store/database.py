@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event, inspect, text
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -54,7 +53,6 @@ def connect(url: URL) -> tuple[Engine, Engine]:
     else:
         # The socket's timeout ends waiting for a server that went away without a word; it is longer than the lock's.
         engine = create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=20, connect_args={"timeout": BUSY_SECONDS + 10})
-        engine.dialect.use_insertmanyvalues_wo_returning = True  # pg8000 would ask the server once per row
         event.listen(engine, "connect", _set_up_postgresql)
     return engine, engine.execution_options(writes=True)
 
@@ -119,20 +117,6 @@ def migrate(write: Engine, name: str) -> None:
             raise ConfigError(
                 f"state database {name} has tables of version {version}, this tocsin knows {HEAD}: install the newer one"
             ) from error
-
-
-def inserting(table: Table, connection: Connection) -> Any:
-    """An insert that knows `ON CONFLICT`, which the two databases spell alike and SQLAlchemy does not."""
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
-
-
-def replacing(table: Table, connection: Connection) -> Insert:
-    """Insert, or overwrite every column that is no key."""
-    statement = inserting(table, connection)
-    keys = [column.name for column in table.primary_key]
-    others = {column.name: statement.excluded[column.name] for column in table.columns if not column.primary_key}
-    replaced: Insert = statement.on_conflict_do_update(index_elements=keys, set_=others)
-    return replaced
 
 
 @contextmanager

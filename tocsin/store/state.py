@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
-from sqlalchemy import Connection, case, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Update, case, delete, func, insert, or_, select, tuple_, update
 from sqlalchemy import bindparam as bound
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
@@ -22,7 +22,7 @@ from tocsin import failpoints
 from tocsin.errors import ConfigError, PermanentError
 from tocsin.model import Desired, Incident, Phase, ServiceKey, Transition, Window
 from tocsin.store import arrays, database, repair, rows
-from tocsin.store.database import inserting
+from tocsin.store.bulk import insert_rows, update_rows
 from tocsin.store.rows import ModelVersion
 from tocsin.store.tables import desired, incident, judge_state, model, run, transition, watermark
 from tocsin.store.tick import Tick
@@ -211,30 +211,27 @@ class State:
         """See port DesiredStore. Rows that are gone meanwhile stay gone."""
         if not after:
             return
-        same = desired.c.version == bound("b_version")
-        statement = (
-            update(desired)
-            .where(desired.c.host == bound("b_host"), desired.c.service == bound("b_service"))
-            .values({name: bound(f"b_{name}") for name in _DELIVERYS})
-            .values(
-                next_due_at=case((same, bound("b_next_due_at")), else_=desired.c.next_due_at),
-                must_show=case((same, bound("b_must_show")), else_=desired.c.must_show),
-            )
-        )
-        values = [
+        learnt = [
             {
-                "b_host": old.service.host,
-                "b_service": old.service.service,
-                "b_version": old.version,
-                "b_next_due_at": new.next_due_at,
-                "b_must_show": None if new.must_show is None else int(new.must_show),
-                "b_last_seen_code": None if new.last_seen_code is None else int(new.last_seen_code),
-                **{f"b_{name}": getattr(new, name) for name in _DELIVERYS if name != "last_seen_code"},
+                "host": old.service.host,
+                "service": old.service.service,
+                "version": old.version,
+                "next_due_at": new.next_due_at,
+                "must_show": None if new.must_show is None else int(new.must_show),
+                "last_seen_code": None if new.last_seen_code is None else int(new.last_seen_code),
+                **{name: getattr(new, name) for name in _DELIVERYS if name != "last_seen_code"},
             }
             for old, new in zip(before, after, strict=True)
         ]
+
+        def statement(new: Mapping[str, ColumnElement[Any]]) -> Update:
+            same = desired.c.version == new["version"]
+            shared = {name: case((same, new[name]), else_=desired.c[name]) for name in ("next_due_at", "must_show")}
+            place = desired.c.host == new["host"], desired.c.service == new["service"]
+            return update(desired).where(*place).values({name: new[name] for name in _DELIVERYS} | shared)
+
         with self._writing() as connection:
-            connection.execute(statement, values)
+            update_rows(connection, desired, learnt, statement)
             failpoints.reached("before_record")
         failpoints.reached("after_record")
 
@@ -353,8 +350,8 @@ class State:
     def claim_run(self, job: str, period: str, now: float) -> bool:
         """True for whoever may do the job of this period: once, however often and from wherever it is asked."""
         with self._writing() as connection:
-            statement = inserting(run, connection).values(job=job, period=period, claimed_at=int(now)).on_conflict_do_nothing()
-            return bool(connection.execute(statement).rowcount == 1)
+            claim = {"job": job, "period": period, "claimed_at": int(now)}
+            return insert_rows(connection, run, [claim], lambda statement: statement.on_conflict_do_nothing()) == 1
 
     def finish_run(self, job: str, period: str, now: float, outcome: str = "done") -> None:
         """The job of this period is over; `outcome` is for people."""

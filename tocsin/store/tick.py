@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Insert, case
 
 from tocsin.model import Desired, Incident, ServiceKey, Transition
 from tocsin.store import arrays, rows
-from tocsin.store.database import inserting, replacing
+from tocsin.store.bulk import insert_rows, replace_rows
 from tocsin.store.tables import desired, incident, judge_state, transition, watermark
 
 
@@ -32,7 +32,7 @@ class Tick:
         self._watermarks: dict[str, int] = {}
         self._judge_state: bytes | None = None
         self._incidents: dict[str, dict[str, Any]] = {}
-        self._transitions: list[dict[str, Any]] = []
+        self._transitions: dict[tuple[str, int, str], dict[str, Any]] = {}
         self._desired: dict[ServiceKey, dict[str, Any]] = {}
 
     def watermark(self, source: str) -> int | None:
@@ -56,7 +56,8 @@ class Tick:
 
     def put_transitions(self, transitions: Iterable[Transition]) -> None:
         """Steps in the life of incidents that were put before. The same step put again changes nothing."""
-        self._transitions += [rows.transition_row(one) for one in transitions]
+        for one in transitions:
+            self._transitions.setdefault((one.incident, one.at, one.kind), rows.transition_row(one))
 
     def want(self, desired_rows: Iterable[Desired]) -> None:
         """What services must show. Delivery's own columns are left alone.
@@ -70,20 +71,21 @@ class Tick:
         """Called once, by the state, inside the tick's transaction."""
         mine = {"component_type": self.component_type}
         if self._watermarks:
-            values = [{**mine, "source": source, "pos": pos} for source, pos in self._watermarks.items()]
-            connection.execute(replacing(watermark, connection), values)
+            positions = [{**mine, "source": source, "pos": pos} for source, pos in self._watermarks.items()]
+            replace_rows(connection, watermark, positions)
         if self._judge_state is not None:
-            connection.execute(replacing(judge_state, connection), {**mine, "data": self._judge_state})
+            replace_rows(connection, judge_state, [{**mine, "data": self._judge_state}])
         if self._incidents:
-            connection.execute(replacing(incident, connection), list(self._incidents.values()))
+            replace_rows(connection, incident, list(self._incidents.values()))
         if self._transitions:
-            connection.execute(inserting(transition, connection).on_conflict_do_nothing(), self._transitions)
+            insert_rows(
+                connection, transition, list(self._transitions.values()), lambda statement: statement.on_conflict_do_nothing()
+            )
         if self._desired:
-            connection.execute(_upsert_desired(connection), list(self._desired.values()))
+            insert_rows(connection, desired, list(self._desired.values()), _upsert_desired)
 
 
-def _upsert_desired(connection: Connection) -> Insert:
-    statement = inserting(desired, connection)
+def _upsert_desired(statement: Any) -> Insert:
     new, same = statement.excluded, desired.c.version == statement.excluded.version
     always = ("component_type", "code", "text", "perf", "changed_at", "version", "valid_until")
     upsert: Insert = statement.on_conflict_do_update(
