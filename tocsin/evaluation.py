@@ -62,7 +62,7 @@ class Tally:
     """How one way of alerting did over a period."""
 
     components: int
-    seconds: int
+    component_days: float
     episodes: tuple[Episode, ...]
     matches: tuple[Match, ...]
     false: tuple[Episode, ...]
@@ -88,8 +88,7 @@ class Tally:
 
     def per_component_day(self, count: int) -> float:
         """A count as a rate; 0 for an empty period."""
-        days = self.components * self.seconds / DAY
-        return count / days if days else 0.0
+        return count / self.component_days if self.component_days else 0.0
 
 
 def evaluate(
@@ -127,11 +126,24 @@ def evaluate(
 
     return Tally(
         components=components,
-        seconds=end - start,
+        component_days=components * (end - start) / DAY,
         episodes=tuple(ours),
         matches=tuple(matches),
         false=tuple(e for e in ours if id(e) not in about_something and id(e) not in pardoned),
         excused=tuple(e for e in ours if id(e) in pardoned),
+    )
+
+
+def total(tallies: Iterable[Tally]) -> Tally:
+    """Several component types as one park."""
+    several = list(tallies)
+    return Tally(
+        components=sum(tally.components for tally in several),
+        component_days=sum(tally.component_days for tally in several),
+        episodes=tuple(sorted((e for tally in several for e in tally.episodes), key=lambda e: (e.start, e.component))),
+        matches=tuple(sorted((m for tally in several for m in tally.matches), key=lambda m: (m.label.start, m.label.component))),
+        false=tuple(sorted((e for tally in several for e in tally.false), key=lambda e: (e.start, e.component))),
+        excused=tuple(sorted((e for tally in several for e in tally.excused), key=lambda e: (e.start, e.component))),
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tocsin.evaluation import Episode, Label, Tally, evaluate
+from tocsin.evaluation import Episode, Label, Tally, evaluate, total
 
 HOUR = 3600
 DAY = 24 * HOUR
@@ -80,6 +80,15 @@ def test_the_delay_is_the_median_over_what_was_found() -> None:
     labels = [label(h * HOUR, (h + 1) * HOUR) for h in (2, 6, 10, 14)]
     got = tally([alert(2 * HOUR + 300, 3 * HOUR), alert(6 * HOUR + 600, 7 * HOUR), alert(10 * HOUR + 1500, 11 * HOUR)], labels)
     assert (got.found, got.missed, got.median_delay) == (3, 1, 600)
+
+
+def test_several_component_types_are_one_park() -> None:
+    web = evaluate([alert(HOUR, 2 * HOUR)], [label(HOUR, 2 * HOUR)], components=3, start=0, end=DAY)
+    db = evaluate([alert(0, HOUR, component="db")], [label(5, 10, "other")], components=1, start=0, end=3 * DAY)
+    park = total([web, db])
+    assert (park.components, park.component_days, park.alerts, park.found, park.missed, len(park.false)) == (4, 6, 2, 1, 1, 1)
+    assert [episode.component for episode in park.episodes] == ["db", "web"]
+    assert total([]).per_component_day(1) == 0
 
 
 spans = st.tuples(st.integers(0, 300), st.integers(1, 60), st.sampled_from(["web", "db"]))
