@@ -1,0 +1,94 @@
+"""Learning and scoring of a frame by several detectors, fused per component. Pure: no clock, no files.
+
+`learn` and `evaluate` are what the daemon does; `walk` does the same over a past, bucket after bucket refitting on what
+was past then, so that no score ever uses what came later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from detectors.fuse import Fusion
+from tocsin.model import Baseline, Frame, Fused, Scores, Window
+from tocsin.ports import Detector
+
+
+@dataclass(frozen=True, kw_only=True)
+class Models:
+    """What was learnt of some series: a baseline per detector, and the calibration of the fusion per signature."""
+
+    baselines: Mapping[str, Baseline]
+    fusions: Mapping[str, Baseline]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What every detector says of a window, and what that means for each component, per signature."""
+
+    scores: Mapping[str, Scores]
+    fused: Mapping[str, Fused]
+
+
+def signatures(detectors: Sequence[Detector]) -> dict[str, list[Detector]]:
+    """The detectors of each signature, in the order they were given."""
+    groups: dict[str, list[Detector]] = {}
+    for detector in detectors:
+        groups.setdefault(detector.signature, []).append(detector)
+    return groups
+
+
+def learn(history: Frame, detectors: Sequence[Detector]) -> Models:
+    """Fit every detector on the history, and the fusions on how they would have judged it."""
+    fitted = {detector.name: detector.fit(history) for detector in detectors}
+    fusions = {
+        signature: Fusion().fit([fitted[detector.name].rehearsal for detector in group])
+        for signature, group in signatures(detectors).items()
+    }
+    return Models(baselines={name: one.baseline for name, one in fitted.items()}, fusions=fusions)
+
+
+def evaluate(frame: Frame, window: Window, detectors: Sequence[Detector], models: Models) -> Evaluation:
+    """Judge `window`; `frame` may reach back before it, as far as the detectors look. A detector without a baseline is
+    left out, and so is a signature none of whose detectors has one."""
+    scores = {
+        detector.name: _within(detector.score(frame, models.baselines[detector.name]), window)
+        for detector in detectors
+        if detector.name in models.baselines
+    }
+    fused = {}
+    for signature, group in signatures(detectors).items():
+        parts = [scores[detector.name] for detector in group if detector.name in scores]
+        if parts and signature in models.fusions:
+            fused[signature] = Fusion().fuse(parts, models.fusions[signature])
+    return Evaluation(scores=scores, fused=fused)
+
+
+def walk(
+    frame: Frame, detectors: Sequence[Detector], *, train: int, every: int, start: int | None = None
+) -> Iterator[tuple[Window, Evaluation]]:
+    """Replay a past: refit each `every` seconds on the trailing `train` seconds, then judge the buckets up to the next
+    refit. The first refit is at `start` (default: the frame's own). Windows tile the time from there to the frame's end."""
+    span = frame.window.span
+    lookback = max((detector.lookback for detector in detectors), default=0)
+    first = frame.window.start if start is None else start
+    while first < frame.window.end:
+        after = min(frame.window.end, max(first + span, -(-((first // every + 1) * every - frame.window.start) // span) * span + frame.window.start))
+        window = Window(first, after, span)
+        past = Window(max(frame.window.start, first - train // span * span), first, span)
+        seen = Window(max(frame.window.start, window.reaching_back(lookback).start), after, span)
+        models = learn(frame.within(past), detectors) if len(past) else Models(baselines={}, fusions={})
+        yield window, evaluate(frame.within(seen), window, detectors, models)
+        first = after
+
+
+def _within(scores: Scores, window: Window) -> Scores:
+    columns = window.columns_in(scores.window)
+    return Scores(
+        index=scores.index,
+        window=window,
+        surprise=scores.surprise[:, columns],
+        expected=scores.expected[:, columns],
+        lower=scores.lower[:, columns],
+        upper=scores.upper[:, columns],
+    )
