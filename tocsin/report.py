@@ -133,7 +133,7 @@ def render(data: ReportData) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"day_time": _when(data.calendar), "lasting": spell_duration, "delay": _delay}
+    environment.filters.update(day_time=_when(data.calendar), lasting=spell_duration, delay=_delay)
     stories = data.stories[:MAX_STORIES]
     return environment.get_template("report.html.j2").render(
         data=data,

@@ -81,7 +81,7 @@ def _component_file(park: Park, kind: ParkType) -> Iterator[str]:
     yield "    metrics:"
     yield from (f"      {name}: {json.dumps(_known_of(metric))}" for name, metric in kind.metrics.items())
     yield "detect: [seasonal, silence]"
-    yield "alert: {ladder: show}"
+    yield "alert: {ladder: status}"
     yield "static:  # the template of today, the same for every component"
     for name, limits in kind.template.thresholds.items():
         yield f"  {name}: " + json.dumps({"warning": str(limits.warning), "critical": str(limits.critical)})
