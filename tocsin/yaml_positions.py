@@ -1,7 +1,8 @@
 """YAML as plain values that remember where they were written, and nothing that a configuration does not need.
 
 Read as YAML 1.2: `22:30` and `no` are text. Refused, each in one sentence: duplicate keys, anchors, aliases, tags,
-several documents, control characters, files of more than 1 MiB, more than 20 levels or 20,000 values.
+several documents, control characters, files of more than 1 MiB, lines of more than 10,000 characters, more than 20
+levels or 20,000 values.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.reader import ReaderError
 
-MAX_BYTES, MAX_DEPTH, MAX_VALUES = 1 << 20, 20, 20_000
+MAX_BYTES, MAX_LINE, MAX_DEPTH, MAX_VALUES = 1 << 20, 10_000, 20, 20_000
 
 Place: TypeAlias = tuple[str | int, ...]
 """Keys and list positions from the top of a document down to a value."""
@@ -139,6 +140,9 @@ def read(path: Path) -> Document:
     except UnicodeDecodeError as error:
         line, column = _line_and_column(raw[: error.start].decode("utf-8", "replace"))
         return _refused(path, f"byte 0x{raw[error.start]:02x} is not UTF-8; save the file as UTF-8", line, column)
+    for number, line in enumerate(text.split("\n"), start=1):
+        if len(line) > MAX_LINE:  # the parser's time for some lines grows with the square of their length
+            return _refused(path, f"a line of more than {MAX_LINE:,} characters; a configuration is written by people", number, 1)
     return _Builder(path).build(text)
 
 

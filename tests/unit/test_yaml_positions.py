@@ -75,7 +75,8 @@ def test_a_duplicate_key_is_told_and_the_rest_is_read(tmp_path: Path) -> None:
         ("a: [1\nb: 2", ":2:2: is no YAML: while parsing a flow sequence, expected ',' or ']', but got ':'"),
         ('a: "\\UFFFFFFFF"', ':1:1: is no YAML: OverflowError: "Python int too large to convert to C int"'),
         ("[" * (MAX_DEPTH + 2), f":1:{MAX_DEPTH + 2}: more than {MAX_DEPTH} levels"),
-        ("[" + "a," * 30_000 + "]", ":1:40000: more than 20,000 values"),
+        ("- a\n" * 30_000, ":20000:3: more than 20,000 values"),
+        ("a: " + "!" * 20_000, ":1:1: a line of more than 10,000 characters; a configuration is written by people"),
         ("#" * (MAX_BYTES + 1), ": more than 1 MiB; a configuration is written by people"),
     ],
 )
@@ -86,7 +87,7 @@ def test_what_a_configuration_does_not_need_is_refused_in_one_sentence(tmp_path:
 
 
 def test_a_million_nested_lists_cost_no_time(tmp_path: Path) -> None:
-    assert "levels" in told(reading(tmp_path, "- " * 500_000))[0]
+    assert "levels" in told(reading(tmp_path, "[\n" * 500_000))[0]
 
 
 def test_a_missing_file_a_folder_and_a_device_are_told_apart(tmp_path: Path) -> None:
