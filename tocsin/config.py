@@ -108,16 +108,17 @@ def _component_documents(main: Document, written: Any, shared: MainFile | None, 
     """The component files, each once, in the order of the patterns and then of their names."""
     if shared is not None:
         patterns: Sequence[str] = shared.components
-    elif isinstance(written, list) and all(isinstance(pattern, str) for pattern in written):
+    elif isinstance(written, list) and all(isinstance(pattern, str) and len(pattern) <= 200 for pattern in written):
         patterns = written
     else:
         patterns = MainFile.model_fields["components"].default if written is None else ()
     paths: dict[Path, None] = {}
     for place, pattern in enumerate(patterns):
-        matches = sorted(islice(glob.iglob(str(main.path.parent / pattern), recursive=True), MAX_FILES + 1))  # noqa: PTH207  (absolute too)
+        found_here = glob.iglob(pattern, root_dir=main.path.parent, recursive=True)  # noqa: PTH207  (a pattern may be absolute)
+        matches = sorted(islice(found_here, MAX_FILES + 1))
         if not matches:
             found.append(main.problem(("components", place), f"no file matches {quoted(pattern)}"))
-        paths |= dict.fromkeys(map(Path, matches))
+        paths |= dict.fromkeys(main.path.parent / match for match in matches)
     if len(paths) > MAX_FILES:
         found.append(main.problem(("components",), f"{len(paths):,} files match; at most {MAX_FILES:,} are read"))
     return [read(path) for path in list(paths)[:MAX_FILES]]
@@ -154,15 +155,10 @@ def _shared_services(types: Sequence[ComponentType], documents: Sequence[Documen
 
 def describe(config: Config) -> dict[str, Any]:
     """What `tocsin check-config` shows: the values in force, and one row per component type. Fit for JSON; no secrets."""
-    database = config.database
     return {
         "path": str(config.path),
         "state": str(config.state),
-        "database": "SQLite in the state folder"
-        if database is None
-        else repr(database)
-        if not isinstance(database, str)
-        else database,
+        "database": "SQLite in the state folder" if config.database is None else str(config.database),
         "sink": config.deliver.sink.plugin.name,
         "http": config.http.listen or "off",
         "train": f"every {spell_duration(config.train.every)} on {spell_duration(config.train.history)}",

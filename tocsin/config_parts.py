@@ -51,7 +51,7 @@ def _apart(entry: object, own: tuple[str, ...]) -> object:
     """A flat entry with the plugin's keys put apart; the bare name of a plugin is an entry without keys."""
     if isinstance(entry, str):
         entry = {own[0]: entry}
-    if not isinstance(entry, dict) or PLUGIN_KEYS in entry:
+    if not isinstance(entry, dict):
         return entry
     mine = {key: value for key, value in entry.items() if key in own}
     return mine | {PLUGIN_KEYS: {key: value for key, value in entry.items() if key not in own}}
@@ -113,7 +113,7 @@ MetricsAsWritten: TypeAlias = Literal["all"] | list[str] | dict[str, MetricSetti
 
 
 class Collect(Settings):
-    """A source: `from`, `every`, `metrics`, and the keys of the collector."""
+    """A source: `from`, `every`, `metrics`, and the keys of the collector. No metrics stands for all that the source has."""
 
     plugin: Annotated[Plugin, _named("collectors")] = Field(alias="from")
     every: Every | None = None

@@ -101,6 +101,14 @@ def test_lowering_only_the_opening_lowers_the_closing_too(loads: Loads) -> None:
     assert kind.alert.rules().critical_surprise == 9
 
 
+def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
+    folder = tmp_path / "[a]* {b}"
+    (folder / "components").mkdir(parents=True)
+    (folder / "tocsin.yaml").write_text(MAIN)
+    (folder / "components/web.yaml").write_text(WEB)
+    assert [kind.name for kind in load(folder / "tocsin.yaml", environment={}).types] == ["web"]
+
+
 def test_plugins_nobody_uses_are_not_imported(loads: Loads) -> None:
     code = (
         f"import sys; sys.path[:0] = {sys.path!r}; from pathlib import Path; from tocsin.config import load; "

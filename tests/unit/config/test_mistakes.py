@@ -33,6 +33,7 @@ Told = Callable[..., list[str]]
             "fields: {}",
             "6:5: collect[0].fields: no such key; name the metrics as metrics: {NAME: {field: NAME IN THE SOURCE}}",
         ),
+        ("path: data/web", "path: data/web\n    (plugin): 5", '7:5: collect[0]["(plugin)"]: no such key'),
         ("from: sheet", "from: tape", '9:28: collect[0].metrics["latency.p95"].field: tape knows its metrics by our names only'),
         (
             "every: 5m",
