@@ -89,11 +89,6 @@ class JudgeState:
         """The incidents that are open."""
         return tuple(live.incident for live in self.live.values() if live.incident.phase is Phase.OPEN)
 
-    @property
-    def recovered(self) -> tuple[Incident, ...]:
-        """The incidents that recovered a short while ago: worth a word beside an OK."""
-        return tuple(live.incident for live in self.live.values() if live.incident.phase is Phase.RECOVERED)
-
     def to_arrays(self, prefix: str = "") -> dict[str, NDArray[Any]]:
         """Plain arrays, for storage; `prefix` tells several signatures in one store apart."""
         live = {name: {"incident": _spell(one.incident), "calm": one.calm, "floor": one.floor} for name, one in self.live.items()}

@@ -11,7 +11,7 @@ import math
 import unicodedata
 from collections.abc import Iterable
 
-from tocsin.model import CheckResult, Perf, ServiceKey
+from tocsin.model import CheckResult, Perf
 
 MOST_BYTES = 4000
 MOST_PERF_BYTES = 1024
@@ -41,16 +41,6 @@ def check_name(name: str) -> str:
         what = "a space at an end" if bad is None else repr(bad)
         raise ValueError(f"{name[:60]!r} cannot be the name of a host or service: it has {what}")
     return name
-
-
-def service_key(host: str, service: str, component: str, component_type: str) -> ServiceKey:
-    """The service of a component; `{component}` and `{component_type}` in the two patterns stand for their names."""
-
-    def filled(pattern: str) -> str:
-        parts = (part.replace("{component}", component) for part in pattern.split("{component_type}"))
-        return check_name(component_type.join(parts))
-
-    return ServiceKey(filled(host), filled(service))
 
 
 def perfdata(values: Iterable[Perf], most_bytes: int = MOST_PERF_BYTES) -> str:

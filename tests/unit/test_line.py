@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from alerting.line import MOST_BYTES, MOST_PERF_BYTES, check_name, clean, perfdata, result_line, service_key
+from alerting.line import MOST_BYTES, MOST_PERF_BYTES, check_name, clean, perfdata, result_line
 from tests.naive import naive_engine
 from tocsin.model import CheckResult, Perf, ServiceKey, Severity
 
@@ -125,13 +125,6 @@ def test_a_clean_text_stays_as_it_is(text: str) -> None:
 def test_a_name_the_engine_cannot_have_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="cannot be the name of a host or service"):
         check_name(name)
-
-
-def test_the_service_of_a_component_is_made_from_the_patterns() -> None:
-    assert service_key("{component}", "Anomaly-{component_type}", "web-1", "web") == ServiceKey("web-1", "Anomaly-web")
-    # A component called like a pattern is only a name.
-    with pytest.raises(ValueError, match="cannot be"):
-        service_key("{component}", "s", "{component};x", "web")
 
 
 @pytest.mark.parametrize(
