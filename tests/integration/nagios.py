@@ -183,7 +183,8 @@ class Nagios:
         end = time.monotonic() + seconds
         while not until():
             if time.monotonic() > end or (self._process is not None and self._process.poll() is not None):
-                told = (self.folder / "stdout.log").read_text(errors="replace")[-2000:]
+                logs = [self.folder / "stdout.log", self.folder / "nagios.log"]
+                told = "\n".join(log.read_text(errors="replace")[-2000:] for log in logs if log.exists())
                 raise AssertionError(f"Nagios did not {what} within {seconds:g} s: {told}")
             time.sleep(0.05)
 
