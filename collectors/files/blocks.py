@@ -15,16 +15,8 @@ import numpy as np
 
 from collectors.files.cells import Dialect
 from collectors.files.layout import Layout, Unusable
+from collectors.files.limits import Limits
 from tocsin.model import Ints
-
-BLOCK = 1 << 20
-"""Bytes of text that are parsed at once: small enough to skip finely, large enough for Arrow to be at full speed."""
-
-MAX_LINE = 8 << 20
-"""A longer line is no row of measurements; it is skipped and counted."""
-
-SMALL = 1 << 16
-"""A last block below this size takes in what is appended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +61,12 @@ class Known:
             return []
         return [block for block in self.blocks if block.first < end and block.last >= start]
 
-    def add(self, block: Block) -> None:
-        """One more block behind the others; a small last one grows instead, so that appending does not make crumbs."""
+    def add(self, block: Block, small: int) -> None:
+        """One more block behind the others; a last one below `small` bytes grows instead."""
         self.first = min(self.first, block.first) if self.blocks else block.first
         self.last = max(self.last, block.last) if self.blocks else block.last
-        if (
-            self.kind == "csv"
-            and self.blocks
-            and (end := self.blocks[-1]).length < SMALL
-            and end.start + end.length == block.start
-        ):
+        end = self.blocks[-1] if self.blocks else None
+        if self.kind == "csv" and end is not None and end.length < small and end.start + end.length == block.start:
             block = Block(end.start, end.length + block.length, min(end.first, block.first), max(end.last, block.last))
             self.blocks.pop()
         self.blocks.append(block)
@@ -121,11 +109,11 @@ def unpacked(handle: IO[bytes], kind: str) -> IO[bytes]:
     return cast("IO[bytes]", gzip.GzipFile(fileobj=handle, mode="rb")) if kind == "gzip" else handle
 
 
-def read_head(handle: IO[bytes], *, final: bool) -> Head | None:
+def read_head(handle: IO[bytes], limits: Limits, *, final: bool) -> Head | None:
     """The header; None while it is not there completely. Raises `Unusable` for what is no text of ours."""
     data = b""
     while True:
-        more = _read(handle, BLOCK)
+        more = _read(handle, limits.block)
         data += more
         if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
             raise Unusable("is UTF-16 text; save it as UTF-8")
@@ -136,8 +124,8 @@ def read_head(handle: IO[bytes], *, final: bool) -> Head | None:
             if data[start:stop].strip():
                 return Head(line=_text(data[start:stop]), body=stop + 1, lines=lines)
             start = stop + 1
-        if len(data) > MAX_LINE:
-            raise Unusable(f"its first line is longer than {MAX_LINE >> 20} MiB")
+        if len(data) > limits.line:
+            raise Unusable(f"its first line is longer than {limits.line} bytes")
         if not more:
             if b"\r" in data[start:].rstrip():
                 raise Unusable("its lines end in CR alone; save it with LF or CRLF")
@@ -153,11 +141,6 @@ def _text(line: bytes) -> str:
         raise Unusable("its header is not UTF-8") from error
 
 
-def block_size(layout: Layout) -> int:
-    """Bytes to parse at once: more for very wide files, so that a block has rows enough."""
-    return min(MAX_LINE, max(BLOCK, 1024 * len(layout.names)))
-
-
 @dataclass(kw_only=True, slots=True)
 class Piece:
     """Whole lines that lie in `[start, stop)` of the file; `data` is empty for one line that was too long."""
@@ -168,13 +151,14 @@ class Piece:
     lines: int
 
 
-def pieces(handle: IO[bytes], start: int, end: int | None, size: int, *, final: bool) -> Iterator[Piece]:
-    """Whole lines from `start` on in pieces of about `size` bytes.
+def pieces(handle: IO[bytes], start: int, end: int | None, columns: int, limits: Limits, *, final: bool) -> Iterator[Piece]:
+    """Whole lines of so many columns, from `start` on, in pieces of about a block.
 
     An incomplete last line is left for the next time, unless the file is `final`. No piece ends inside a quoted cell, as far as
-    quotes are paired.
+    quotes are paired and the file is written to the end of the cell.
     """
     handle.seek(start)
+    size = limits.block_for(columns)
     at, data, skipping = start, b"", False
     while True:
         room = size if end is None else min(size, end - at - len(data))
@@ -190,14 +174,16 @@ def pieces(handle: IO[bytes], start: int, end: int | None, size: int, *, final: 
                 return
         data += more
         if not more:
-            if data and final:
-                yield Piece(start=at, stop=at + len(data), data=data, lines=data.count(b"\n") + (not data.endswith(b"\n")))
+            stop = len(data) if final else data.rfind(b"\n") + 1
+            if stop > 0:
+                lines = data.count(b"\n", 0, stop) + (data[stop - 1 : stop] != b"\n")
+                yield Piece(start=at, stop=at + stop, data=data[:stop], lines=lines)
             return
         stop = _cut(data)
         if stop > 0:
             yield Piece(start=at, stop=at + stop, data=data[:stop], lines=data.count(b"\n", 0, stop))
             at, data = at + stop, data[stop:]
-        elif len(data) > MAX_LINE:
+        elif len(data) > limits.line:
             at, data, skipping = at + len(data), b"", True
 
 

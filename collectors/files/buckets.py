@@ -8,16 +8,13 @@ number at a time. The memory is thus that of the frame and a batch, however many
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from collectors.files.times import MICRO
 from tocsin.model import Aggregate, Bools, Floats, Ints, Window
-
-AT_ONCE = 2_000_000
-"""Samples of disordered buckets that are settled together."""
 
 KINDS = {kind: number for number, kind in enumerate(Aggregate)}
 _NEVER = np.iinfo(np.int64).min
@@ -72,13 +69,13 @@ class Grid:
         self._counts[cells] += groups.counts.astype(np.int32)
         self._latest[cells] = np.maximum(self._latest[cells], groups.last)
 
-    def disordered(self) -> Iterator[tuple[Window, Bools]]:
-        """Parts of the window with buckets to settle, and which (n, buckets of the part); about `AT_ONCE` samples each."""
+    def disordered(self, samples: int) -> Iterator[tuple[Window, Bools]]:
+        """Parts of the window with buckets to settle, and which (n, buckets of the part); about so many samples each."""
         if not self._disordered.any():
             return
         marked = self._disordered.reshape(-1, self._buckets)
         load = np.where(marked, self._counts.reshape(marked.shape), 0).sum(axis=0, dtype=np.int64)
-        part = np.cumsum(load) // AT_ONCE
+        part = np.cumsum(load) // samples
         for number in np.unique(part[load > 0]):
             columns = np.flatnonzero((part == number) & (load > 0))
             first, last, span = int(columns[0]), int(columns[-1]), self.window.span
@@ -87,14 +84,15 @@ class Grid:
                 marked[:, first : last + 1].copy(),
             )
 
-    def settle(self, batches: Sequence[Samples]) -> None:
-        """Replace the buckets of these samples by what all their samples, given in reading order, make."""
+    def settle(self, batches: list[Samples]) -> None:
+        """Replace the buckets of these samples by what all their samples, in reading order, make. Uses the list up."""
         if batches:
             everything = Samples(
                 np.concatenate([batch.rows for batch in batches]),
                 np.concatenate([batch.times for batch in batches]),
                 np.concatenate([batch.values for batch in batches]),
             )
+            batches.clear()
             groups = self._grouped(everything)
             self._values[groups.cells], self._counts[groups.cells] = groups.values, groups.counts
 
@@ -115,9 +113,9 @@ class Grid:
         same = rows[1:] == rows[:-1]
         if not np.all((rows[1:] > rows[:-1]) | (same & (times[1:] > times[:-1]))):
             order = np.lexsort((times, rows))  # stable: of equal ones the last read stays last
-            rows, times, values = rows[order], times[order], values[order]
+            rows, times = rows[order], times[order]
             last = np.r_[(rows[1:] != rows[:-1]) | (times[1:] != times[:-1]), True]
-            rows, times, values = rows[last], times[last], values[last]
+            rows, times, values = rows[last], times[last], values[order[last]]
         cells = rows * self._buckets + (times - self.window.start * MICRO) // (self.window.span * MICRO)
         first = np.flatnonzero(np.r_[True, cells[1:] != cells[:-1]])
         counts = np.diff(np.r_[first, len(cells)])

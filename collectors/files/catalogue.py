@@ -2,7 +2,8 @@
 
 Links: a link to a file inside the pattern's folder is followed. A link that leads out of it, and every link to a folder, is
 left out and counted unless `follow_links` is set: whoever may write into the folder shall not make the daemon read, and show,
-what only the daemon may read. Hidden files and folders are left out unless the pattern names them; pipes, sockets and devices always.
+what only the daemon may read. Hidden files and folders are left out unless the pattern names them; pipes, sockets
+and devices always.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from collectors.files.blocks import Known
 from collectors.files.buckets import KINDS, Grid, Samples
 from collectors.files.catalogue import list_files
 from collectors.files.layout import Unusable
+from collectors.files.limits import LIMITS, Limits
 from collectors.files.parsing import Rows
 from collectors.files.reading import UNREADABLE, Reader, label_of, reason_of
 from collectors.files.settings import FilesSettings
@@ -21,9 +22,6 @@ from collectors.files.vocabulary import Rowfinder, Vocabulary, codes_of
 from tocsin.errors import TransientError
 from tocsin.model import Aggregate, Bools, Floats, Frame, Ints, Metric, SeriesIndex, SeriesKey, Window
 from tocsin.ports import Surroundings
-
-AT_ONCE = 4_000_000
-"""Buckets that are filled together: a longer window is read part after part."""
 
 
 class Files:
@@ -35,13 +33,13 @@ class Files:
     Where a file that had values cannot be read, or is gone and nobody continues its series, its rows are "not known".
     """
 
-    def __init__(self, settings: FilesSettings, surroundings: Surroundings) -> None:
-        self._settings, self._folder = settings, surroundings.folder
+    def __init__(self, settings: FilesSettings, surroundings: Surroundings, *, limits: Limits = LIMITS) -> None:
+        self._settings, self._folder, self._limits = settings, surroundings.folder, limits
         self._metrics: Mapping[str, Metric] = surroundings.metrics
         self._tally = Tally()
         self.counts, self.examples = self._tally.counts, self._tally.examples
         self._vocabulary = Vocabulary(2 * settings.max_series + 1000)
-        self._reader = Reader(settings, ZoneInfo(surroundings.calendar.timezone), self._vocabulary, self._tally)
+        self._reader = Reader(settings, ZoneInfo(surroundings.calendar.timezone), self._vocabulary, self._tally, limits)
         self._known: dict[Path, Known] = {}
         self._gone: dict[Path, Known] = {}
         self._series: tuple[list[Ints], tuple[SeriesKey, ...]] | None = None
@@ -64,7 +62,7 @@ class Files:
         self._refresh()
         finder, kinds = self._rows_of(index)
         values, known = np.full((len(index), len(window)), np.nan), np.ones((len(index), len(window)), bool)
-        for part in _parts(window, len(index)):
+        for part in _parts(window, len(index), self._limits.buckets):
             columns = part.columns_in(window)
             values[:, columns], lost = self._fill(part, finder, kinds)
             for file in [*lost, *(file for file in self._known.values() if file.failure), *self._gone.values()]:
@@ -112,7 +110,7 @@ class Files:
 
     def _rows_of(self, index: SeriesIndex) -> tuple[Rowfinder, Ints]:
         """Where each series goes and how it aggregates; worked out again only when the index or the names change."""
-        names = len(self._vocabulary.names)
+        names = len(self._vocabulary)
         if self._finder is None or self._finder[0] is not index or self._finder[1] != names:
             kinds = np.fromiter((KINDS[self._aggregate(key.metric)] for key in index), np.int64, len(index))
             self._finder = index, names, Rowfinder(index, self._vocabulary), kinds
@@ -133,18 +131,19 @@ class Files:
                     grid.add(samples)
             except (Unusable, *UNREADABLE) as error:
                 lost.append(self._lost(file, error))
-        for part, marked in grid.disordered():
-            batches = []
+        for part, marked in grid.disordered(self._limits.samples):
+            batches: list[Samples] = []
             for file in self._readable():
                 if file in lost:
                     continue
                 try:
                     for samples in self._samples(file, part, finder, count=False):
                         mine = marked[samples.rows, (samples.times // MICRO - part.start) // part.span]
-                        batches.append(Samples(samples.rows[mine], samples.times[mine], samples.values[mine]))
+                        if mine.any():
+                            batches.append(Samples(samples.rows[mine], samples.times[mine], samples.values[mine]))
                 except (Unusable, *UNREADABLE) as error:
                     lost.append(self._lost(file, error))
-            grid.settle([batch for batch in batches if len(batch.rows)])
+            grid.settle(batches)
         return grid.result(), lost
 
     def _lost(self, file: Known, error: Exception) -> Known:
@@ -217,8 +216,8 @@ def _flat(rows: Rows, places: Ints, inside: Bools) -> Iterator[Samples]:
         yield Samples(places[there], np.broadcast_to(times, values.shape)[there], values[there])
 
 
-def _parts(window: Window, rows: int) -> Iterator[Window]:
-    size = max(1, AT_ONCE // max(rows, 1))
+def _parts(window: Window, rows: int, buckets: int) -> Iterator[Window]:
+    size = max(1, buckets // max(rows, 1))
     for first in range(0, len(window), size):
         start = window.start + first * window.span
         yield Window(start, min(start + size * window.span, window.end), window.span)

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from collectors.files import arrow
@@ -77,6 +78,28 @@ def _has_commas(rows: list[list[str]]) -> bool:
 
 def parse(data: bytes, layout: Layout, dialect: Dialect, values: Sequence[int], naming: Naming, zone: ZoneInfo) -> Rows:
     """The rows in `data` (whole lines), with the value columns at these positions."""
+    data, lost = _without_open_quote(data, dialect.delimiter)
+    rows = _parse(data, layout, dialect, values, naming, zone)
+    rows.lost += lost
+    return rows
+
+
+def _without_open_quote(data: bytes, delimiter: str) -> tuple[bytes, int]:
+    """Without the last line that opens a quoted cell nobody closes: it would swallow all lines behind it."""
+    if data.count(b'"') % 2 == 0:
+        return data, 0
+    opening, end = re.compile(rb'(?:^|%b)[ \t]*"' % re.escape(delimiter.encode())), len(data)
+    while (end := data.rfind(b'"', 0, end)) >= 0:
+        start = data.rfind(b"\n", 0, end) + 1
+        stop = data.find(b"\n", end)
+        line = data[start : stop if stop >= 0 else len(data)]
+        if line.count(b'"') % 2 and opening.search(line):
+            return data[:start] + data[start + len(line) + 1 :], 1
+        end = start
+    return data, 0
+
+
+def _parse(data: bytes, layout: Layout, dialect: Dialect, values: Sequence[int], naming: Naming, zone: ZoneInfo) -> Rows:
     if not data.strip():
         return _nothing(layout, len(values))
     try:
@@ -161,9 +184,20 @@ def _parse_carefully(
         part = _rows(table, layout, micros, numbers, naming, lost=len(odd))
         part.bad = bad if bad.any() else None
         parts.append(part)
-        # A quote that nobody closed has swallowed the lines behind it: only the line with the quote is lost.
-        rest.extend(text.partition("\n")[2].encode() for text in odd if "\n" in text)
+        # A quote that is closed lines later has swallowed the lines between: only the line that opens it is lost.
+        swallowed = [text for text in odd if "\n" in text]
+        if b'"' in piece:
+            swallowed += [cell for name in types for cell in _with_line_break(table.column(name))]
+        rest.extend(text.partition("\n")[2].encode() for text in swallowed)
     return _joined(parts) if parts else _nothing(layout, len(values))
+
+
+def _with_line_break(column: Any) -> list[str]:
+    column = arrow.one(column)
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary
+    found: list[str] = column.filter(pc.match_substring(column, "\n")).to_pylist()
+    return found
 
 
 def _times_in(cells: list[str], dialect: Dialect, zone: ZoneInfo) -> Ints:

@@ -13,7 +13,6 @@ import numpy as np
 from collectors.files.blocks import (
     Block,
     Known,
-    block_size,
     kind_of,
     marks_of,
     opened,
@@ -25,6 +24,7 @@ from collectors.files.blocks import (
 )
 from collectors.files.catalogue import Found
 from collectors.files.layout import Layout, Unusable, delimiter_of, lay_out, metric_of, split
+from collectors.files.limits import Limits
 from collectors.files.parquet import flat_names, opened_parquet, read_group, sniff_times
 from collectors.files.parsing import Naming, Rows, parse, sniff
 from collectors.files.settings import FilesSettings
@@ -40,16 +40,16 @@ UNREADABLE = (OSError, EOFError, zlib.error)
 class Reader:
     """Reads files the way the settings say; names go to the vocabulary, problems to the tally."""
 
-    def __init__(self, settings: FilesSettings, zone: ZoneInfo, vocabulary: Vocabulary, tally: Tally) -> None:
-        self._settings, self._zone, self._vocabulary, self._tally = settings, zone, vocabulary, tally
-        self.naming = Naming(component=vocabulary.learn, metric=self._metric)
+    def __init__(self, settings: FilesSettings, zone: ZoneInfo, vocabulary: Vocabulary, tally: Tally, limits: Limits) -> None:
+        self._settings, self._zone, self._vocabulary, self._tally, self._limits = settings, zone, vocabulary, tally, limits
+        self.naming = Naming(component=vocabulary.components.learn, metric=self._metric)
 
     def look(self, found: Found, name: str, before: Known | None) -> Known:
         """What is known of a file now. Only what is new is read when it only grew; it never raises for what is in the file."""
         known = Known(path=found.path, name=name, stamp=found.stamp)
         try:
             if before is None or before.failure or not self._grow(before, found):
-                known.component = self._vocabulary.learn(self.component_of(found))
+                known.component = self._vocabulary.components.learn(self.component_of(found))
                 self._look_at_all(known)
             else:
                 known = before
@@ -83,13 +83,13 @@ class Reader:
     def columns(self, known: Known) -> Ints:
         """The metric of each value column of a wide file, (m,)."""
         assert known.layout is not None
-        return np.fromiter((self._vocabulary.learn(metric) for _, metric in known.layout.columns), np.int64)
+        return np.fromiter((self._vocabulary.metrics.learn(metric) for _, metric in known.layout.columns), np.int64)
 
     def _metric(self, word: str | None) -> int:
         if word is None:
             return REFUSED
         metric = metric_of(word, self._settings)
-        return IGNORED if metric is None else self._vocabulary.learn(metric)
+        return IGNORED if metric is None else self._vocabulary.metrics.learn(metric)
 
     def component_of(self, found: Found) -> str:
         """The component that the path names, hostile or not."""
@@ -125,7 +125,7 @@ class Reader:
 
     def _look_at_text(self, known: Known, handle: IO[bytes]) -> None:
         packed = known.kind == "gzip"
-        head = read_head(handle, final=packed)
+        head = read_head(handle, self._limits, final=packed)
         if head is None:
             return
         known.delimiter = delimiter_of(head.line, self._settings)
@@ -151,7 +151,7 @@ class Reader:
         """Index what lies behind `known.end`."""
         layout = known.layout
         assert layout is not None
-        for piece in pieces(handle, known.end, end, block_size(layout), final=known.kind == "gzip"):
+        for piece in pieces(handle, known.end, end, len(layout.names), self._limits, final=known.kind == "gzip"):
             known.end = piece.stop
             if not piece.data:
                 self._tally.say("lines too long", 1, f"{known.name}: the line at byte {piece.start} is too long")
@@ -184,7 +184,7 @@ class Reader:
                 "bad rows", bad, f"{known.name}: {bad} rows at {start} have no time, no name or not as many cells as the header"
             )
         if last != BAD:
-            known.add(Block(start, length, int(first), last))
+            known.add(Block(start, length, int(first), last), self._limits.small)
             known.codes = unique(found)
 
     def _series(self, known: Known, rows: Rows, good: Bools) -> Ints:

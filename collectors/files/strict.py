@@ -11,10 +11,11 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from collectors.files.blocks import MAX_LINE, block_size, kind_of, opened, pieces, read_head, unpacked
+from collectors.files.blocks import kind_of, opened, pieces, read_head, unpacked
 from collectors.files.catalogue import Found, list_files
 from collectors.files.cells import Dialect, is_name
 from collectors.files.layout import Layout, Unusable, delimiter_of, lay_out, metric_of, missing_fields, split
+from collectors.files.limits import LIMITS
 from collectors.files.parquet import flat_names, opened_parquet, read_group, sniff_times
 from collectors.files.parsing import Rows, parse, sniff
 from collectors.files.reading import UNREADABLE, Reader, label_of, reason_of
@@ -39,12 +40,13 @@ class Table:
     values: Floats
 
 
-def read_table(path: Path, timezone: str = "UTC") -> Table:
+def read_table(path: Path | str, timezone: str = "UTC") -> Table:
     """A wide file as it is, row by row; times without offset are read in `timezone`; a column `label` is not looked at.
 
     Raises `ConfigError` with `file:line: column: …` for the first cells that are no number or no time, and for a file that cannot
     be read or has no metric.
     """
+    path = Path(path)
     settings = FilesSettings(path=str(path), layout="wide", component="{stem}")
     examination = _Examination(settings, ZoneInfo(timezone), str(path))
     parts: list[Rows] = []
@@ -105,7 +107,7 @@ class _Examination:
 
     def __init__(self, settings: FilesSettings, zone: ZoneInfo, name: str) -> None:
         self._settings, self._zone, self._name = settings, zone, name
-        self._reader = Reader(settings, zone, Vocabulary(2 * settings.max_series + 1000), Tally())
+        self._reader = Reader(settings, zone, Vocabulary(2 * settings.max_series + 1000), Tally(), LIMITS)
         self.component_of: Callable[[Found], str] = self._reader.component_of
         self.problems: list[str] = []
         self.layout: Layout | None = None
@@ -117,15 +119,15 @@ class _Examination:
             raw.seek(0)
             if kind != "parquet":
                 handle = unpacked(raw, kind)
-                head = read_head(handle, final=True)
+                head = read_head(handle, LIMITS, final=True)
                 if head is None:
                     return
                 delimiter = delimiter_of(head.line, self._settings)
                 self.layout = layout = lay_out(split(head.line, delimiter), self._settings)
                 line, dialect = head.lines + 1, None
-                for piece in pieces(handle, head.body, None, block_size(layout), final=True):
+                for piece in pieces(handle, head.body, None, len(layout.names), LIMITS, final=True):
                     if not piece.data:
-                        self._tell(line, "", f"the line is longer than {MAX_LINE >> 20} MiB")
+                        self._tell(line, "", f"the line is longer than {LIMITS.line} bytes")
                     elif piece.data.strip():
                         dialect = dialect or sniff(piece.data, layout, delimiter, self._settings.decimal, self._settings.missing)
                         yield from self._checked(piece.data, layout, dialect, line)

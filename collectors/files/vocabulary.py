@@ -15,13 +15,19 @@ IGNORED = -2
 """The number of a metric nobody asked for."""
 
 
-class Vocabulary:
-    """Every component and metric name seen so far; at most `cap` of them, so that hostile files cannot fill the memory."""
+class Names:
+    """Every name of one kind seen so far; at most `cap` of them, so that hostile files cannot fill the memory."""
 
     def __init__(self, cap: int) -> None:
         self._cap = cap
         self._ids: dict[str, int] = {}
-        self.names: list[str] = []
+        self._names: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, number: int) -> str:
+        return self._names[number]
 
     def learn(self, name: str | None) -> int:
         """The number of a name, new if need be; `REFUSED` for what is no name."""
@@ -29,19 +35,29 @@ class Vocabulary:
             return REFUSED
         known = self._ids.get(name)
         if known is None:
-            if len(self.names) >= self._cap or not is_name(name):
+            if len(self._names) >= self._cap or not is_name(name):
                 return REFUSED
-            known = self._ids[name] = len(self.names)
-            self.names.append(name)
+            known = self._ids[name] = len(self._names)
+            self._names.append(name)
         return known
 
     def find(self, name: str) -> int:
         """The number of a name, `REFUSED` when it was never seen."""
         return self._ids.get(name, REFUSED)
 
+
+class Vocabulary:
+    """The names of components and of metrics."""
+
+    def __init__(self, cap: int) -> None:
+        self.components, self.metrics = Names(cap), Names(cap)
+
+    def __len__(self) -> int:
+        return len(self.components) + len(self.metrics)
+
     def key(self, code: int) -> SeriesKey:
         """The series behind a code."""
-        return SeriesKey(self.names[code >> 32], self.names[code & 0xFFFFFFFF])
+        return SeriesKey(self.components[code >> 32], self.metrics[code & 0xFFFFFFFF])
 
 
 def codes_of(components: Ints, metrics: Ints) -> Ints:
@@ -53,9 +69,9 @@ class Rowfinder:
     """Series codes → rows of one index."""
 
     def __init__(self, index: SeriesIndex, vocabulary: Vocabulary) -> None:
-        find = vocabulary.find
-        components = np.fromiter((find(key.component) for key in index), np.int64, len(index))
-        metrics = np.fromiter((find(key.metric) for key in index), np.int64, len(index))
+        component, metric = vocabulary.components.find, vocabulary.metrics.find
+        components = np.fromiter((component(key.component) for key in index), np.int64, len(index))
+        metrics = np.fromiter((metric(key.metric) for key in index), np.int64, len(index))
         codes = codes_of(components, metrics)
         order = np.argsort(codes, kind="stable")
         order = order[codes[order] >= 0]
