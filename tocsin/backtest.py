@@ -73,12 +73,14 @@ def relive(
 
     What is before `start` is only learnt from; without it everything that could be judged counts.
     """
+    whole = frame.window
+    first = min(whole.end, whole.start + -(-max(0, (start or 0) - whole.start) // whole.span) * whole.span)
     states: dict[str, JudgeState] = {}
     incidents: dict[str, Incident] = {}
     transitions: list[Transition] = []
-    bands = _no_bands(frame.index, frame.window) if frame.values.size <= BAND_CELLS else None
+    bands = _no_bands(frame.index, whole) if frame.values.size <= BAND_CELLS else None
     judged_from: int | None = None
-    for window, evaluation in walk(frame, detectors, train=train, every=every):
+    for window, evaluation in walk(frame, detectors, train=train, every=every, start=first):
         inner = frame.within(window)
         judged_from = _first_judged(evaluation, window) if judged_from is None else judged_from
         for signature, fused in evaluation.fused.items():
@@ -89,14 +91,11 @@ def relive(
             transitions += judged.transitions
         if bands is not None:
             _keep(bands, evaluation)
-        progress(len(frame.window) - (frame.window.end - window.end) // window.span, len(frame.window))
-    since = max(frame.window.end if judged_from is None else judged_from, start or 0)
-    buckets = max(0, frame.window.end - since) // frame.window.span
-    judged_window = Window(frame.window.end - buckets * frame.window.span, frame.window.end, frame.window.span)
+        progress((window.end - first) // window.span, (whole.end - first) // window.span)
     return Past(
         component_type=component_type,
         frame=frame,
-        judged=judged_window,
+        judged=Window(whole.end if judged_from is None else judged_from, whole.end, whole.span),
         calendar=calendar,
         metrics=metrics,
         template=template,
