@@ -26,6 +26,7 @@ from tocsin.learning import Training
 from tocsin.model import CheckResult, Desired, Frame, Incident, Outcome, Phase, ServiceKey, Transition, Window, utc
 from tocsin.ports import Executor, Sink
 from tocsin.scale.local import InProcess, ProcessPool
+from tocsin.scoring import Evaluation
 from tocsin.shard import DISCOVER_EVERY, MENTIONED, STREAM, Shard
 from tocsin.sight import Sight
 from tocsin.speak import View
@@ -60,8 +61,9 @@ class App:
         dry_run: bool = False,
         sink: Sink | None = None,
         started: float | None = None,
+        observe: Callable[[str, Evaluation], None] = lambda _component_type, _evaluation: None,
     ) -> None:
-        self.config, self._dry_run = config, dry_run
+        self.config, self._dry_run, self._observe = config, dry_run, observe
         self.metrics = metrics or Metrics()
         self.folder = prepare(config.state / "dry-run" if dry_run else config.state)
         self.state = State.open(f"sqlite:///{self.folder / 'tocsin.db'}" if dry_run else config.database_url(), owner=True)
@@ -164,6 +166,7 @@ class App:
         # Only now: a tick that was rolled back is done again from the same memory.
         shard.watermark, shard.states, shard.incidents, shard.standings = window.end, assessment.states, incidents, standings
         shard.view, shard.recent = view, frame
+        self._observe(shard.name, assessment.evaluation)
         self._tell(shard, window, transitions)
 
     def _touched(
@@ -320,7 +323,7 @@ class App:
             return Training(kind="waiting", sentence=f"{shard.name}: nothing learnt: its sources have no series yet")
         end = Window.ending(now - shard.kind.delay, shard.span).end
         start = max(end - self.config.train.history // shard.span * shard.span, reach[0] // shard.span * shard.span)
-        if start >= end:
+        if start >= end or reach[1] < start:
             return Training(kind="waiting", sentence=f"{shard.name}: nothing learnt: its sources have no past yet")
         window = Window(start, end, shard.span)
         # Half of the bar is reading, half is fitting.
