@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from tocsin.model import Desired, Floats, SeriesKey, ServiceKey, Window
+from tocsin.model import Desired, Floats, Frame, SeriesIndex, SeriesKey, ServiceKey, Window
 
 # --- alerting -----------------------------------------------------------------------------------------------------------
 
@@ -189,3 +189,28 @@ class NaiveDesired:
             if row.version == old.version:
                 row = replace(row, must_show=new.must_show, next_due_at=new.next_due_at)
             self.rows[old.service] = row
+
+
+class NaiveHistory:
+    """The history as a dictionary: (component type, span, series, bucket) → value, for every cell that is known."""
+
+    def __init__(self) -> None:
+        self.cells: dict[tuple[str, int, SeriesKey, int], float] = {}
+
+    def append(self, component_type: str, frame: Frame) -> None:
+        for row, key in enumerate(frame.index):
+            for column, start in enumerate(frame.window.starts.tolist()):
+                if frame.known[row, column]:
+                    self.cells[component_type, frame.window.span, key, start] = frame.values[row, column]
+
+    def prune(self, before: float) -> None:
+        edge = before // 86_400 * 86_400
+        self.cells = {place: value for place, value in self.cells.items() if place[3] >= edge}
+
+    def read(self, component_type: str, window: Window, index: SeriesIndex) -> Frame:
+        frame = Frame.unknown(index, window)
+        for row, key in enumerate(index):
+            for column, start in enumerate(window.starts.tolist()):
+                if (place := (component_type, window.span, key, start)) in self.cells:
+                    frame.values[row, column], frame.known[row, column] = self.cells[place], True
+        return frame

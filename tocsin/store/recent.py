@@ -257,7 +257,7 @@ class Recent:
                         # Where two sets of series hold the same bucket, the order in which they were appended decides.
                         contested = np.fromiter((times[start] > 1 for start in starts.tolist()), bool, len(starts))
                         block.part(~contested).lay_on(canvas)
-                        late += [(int(seqs[at]), block.part(at)) for at in np.flatnonzero(contested)[:, None]]
+                        late += [(int(seqs[at]), block.part(np.array([at]))) for at in np.flatnonzero(contested)]
             for _, block in sorted(late, key=lambda one: one[0]):
                 block.lay_on(canvas)
 

@@ -42,8 +42,8 @@ def incident_row(incident: Incident) -> dict[str, Any]:
         "surprise": float(incident.surprise),
         "peak": float(incident.peak),
         "version": int(incident.version),
-        "anomalies": json.dumps([astuple(anomaly) for anomaly in incident.anomalies], default=_plain),
-        "held_by": json.dumps(incident.held_by),
+        "anomalies": _encode([astuple(anomaly) for anomaly in incident.anomalies]),
+        "held_by": _encode(incident.held_by),
     }
 
 
@@ -91,7 +91,7 @@ def desired_row(row: Desired, component_type: str) -> dict[str, Any]:
         "component_type": component_type,
         "code": int(row.code),
         "text": row.text,
-        "perf": json.dumps([(perf.label, perf.value, perf.unit) for perf in row.perf], default=_plain) if row.perf else "[]",
+        "perf": _encode([(perf.label, perf.value, perf.unit) for perf in row.perf]) if row.perf else "[]",
         "changed_at": int(row.changed_at),
         "version": int(row.version),
         "valid_until": int(row.valid_until),
@@ -141,3 +141,6 @@ def _severity(code: int | None) -> Severity | None:
 def _plain(value: Any) -> Any:
     """numpy's numbers as Python's."""
     return value.item()
+
+
+_encode = json.JSONEncoder(default=_plain).encode
