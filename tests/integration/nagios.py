@@ -12,6 +12,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -135,9 +136,6 @@ class Nagios:
         if user is not None:
             for path in (folder, folder / _CHECK_RESULTS):
                 os.chown(path, user.pw_uid, user.pw_gid)
-            for parent in folder.parents:  # pytest makes its folders for the owner only
-                if parent.stat().st_uid == os.getuid() and not parent.stat().st_mode & 0o001:
-                    parent.chmod(parent.stat().st_mode | 0o011)
 
     def define(self, services: Sequence[tuple[str, str]]) -> None:
         """The services it knows from its next start on."""
@@ -228,17 +226,20 @@ def nagios_program() -> Path:
 
 
 @pytest.fixture
-def nagios(nagios_program: Path, tmp_path: Path) -> Iterator[Callable[..., Nagios]]:
+def nagios(nagios_program: Path) -> Iterator[Callable[..., Nagios]]:
     """`nagios(services=[(host, service), …])` makes one, not started yet; all are ended with the test."""
     made: list[Nagios] = []
+    # Not in tmp_path: every pytest that starts on this machine closes its parent to the user that Nagios becomes.
+    with tempfile.TemporaryDirectory(prefix="tocsin-nagios-", ignore_cleanup_errors=True) as parent:
+        Path(parent).chmod(0o755)
 
-    def make(services: Sequence[tuple[str, str]], *, folder: Path | None = None, freshness: int = 960) -> Nagios:
-        made.append(Nagios(nagios_program, folder or tmp_path / f"nagios-{len(made)}", services, freshness))
-        return made[-1]
+        def make(services: Sequence[tuple[str, str]], *, freshness: int = 960) -> Nagios:
+            made.append(Nagios(nagios_program, Path(parent) / str(len(made)), services, freshness))
+            return made[-1]
 
-    yield make
-    for one in made:
-        one.stop()
+        yield make
+        for one in made:
+            one.stop()
 
 
 def _fetch() -> str:
