@@ -50,6 +50,8 @@ def _read(file: BinaryIO, size: int) -> tuple[bytes, dict[str, NDArray[Any]]]:
         members = archive.infolist()
         if sum(member.file_size for member in members) > size:
             raise PermanentError("not an archive of arrays: it promises more than it holds")
+        if len({member.filename for member in members}) < len(members):
+            raise PermanentError("not an archive of arrays: a name is there twice")
         for member in members:
             if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
                 raise PermanentError(f"not an archive of arrays: {member.filename!r} is compressed")
