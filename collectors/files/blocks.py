@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
 
 import numpy as np
 
 from collectors.files.cells import Dialect
 from collectors.files.layout import Layout, Unusable
 from collectors.files.limits import Limits
+from collectors.files.packed import Readable
 from tocsin.model import Ints
 
 
@@ -104,12 +104,7 @@ def kind_of(path: Path, magic: bytes) -> str:
     return "csv"
 
 
-def unpacked(handle: IO[bytes], kind: str) -> IO[bytes]:
-    """The text of a plain or packed file; seeking forward works in both."""
-    return cast("IO[bytes]", gzip.GzipFile(fileobj=handle, mode="rb")) if kind == "gzip" else handle
-
-
-def read_head(handle: IO[bytes], limits: Limits, *, final: bool) -> Head | None:
+def read_head(handle: Readable, limits: Limits, *, final: bool) -> Head | None:
     """The header; None while it is not there completely. Raises `Unusable` for what is no text of ours."""
     data = b""
     while True:
@@ -151,7 +146,7 @@ class Piece:
     lines: int
 
 
-def pieces(handle: IO[bytes], start: int, end: int | None, columns: int, limits: Limits, *, final: bool) -> Iterator[Piece]:
+def pieces(handle: Readable, start: int, end: int | None, columns: int, limits: Limits, *, final: bool) -> Iterator[Piece]:
     """Whole lines of so many columns, from `start` on, in pieces of about a block.
 
     An incomplete last line is left for the next time, unless the file is `final`. No piece ends inside a quoted cell, as far as
@@ -196,7 +191,7 @@ def _cut(data: bytes) -> int:
     return before or last
 
 
-def _read(handle: IO[bytes], size: int) -> bytes:
+def _read(handle: Readable, size: int) -> bytes:
     """`size` bytes, or fewer at the end: a raw read may return less for no reason."""
     parts: list[bytes] = []
     while size > 0 and (part := handle.read(size)):
@@ -205,7 +200,7 @@ def _read(handle: IO[bytes], size: int) -> bytes:
     return b"".join(parts)
 
 
-def read_block(handle: IO[bytes], block: Block) -> bytes:
+def read_block(handle: Readable, block: Block) -> bytes:
     """A block's bytes. Raises `Unusable` when the file is shorter than it was."""
     handle.seek(block.start)
     data = _read(handle, block.length)
@@ -214,7 +209,7 @@ def read_block(handle: IO[bytes], block: Block) -> bytes:
     return data
 
 
-def marks_of(handle: IO[bytes], body: int, end: int) -> tuple[bytes, bytes]:
+def marks_of(handle: Readable, body: int, end: int) -> tuple[bytes, bytes]:
     """What stands at the head of a file and just before `end`: when both are the same, the file only grew."""
     handle.seek(0)
     head = _read(handle, min(body, end, 4096))

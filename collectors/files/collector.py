@@ -16,6 +16,7 @@ from collectors.files.limits import LIMITS, Limits
 from collectors.files.parsing import Rows
 from collectors.files.reading import UNREADABLE, Reader, label_of, reason_of
 from collectors.files.settings import FilesSettings
+from collectors.files.strict import check
 from collectors.files.tally import Tally
 from collectors.files.times import BAD, MICRO
 from collectors.files.vocabulary import Rowfinder, Vocabulary, codes_of
@@ -34,7 +35,8 @@ class Files:
     """
 
     def __init__(self, settings: FilesSettings, surroundings: Surroundings, *, limits: Limits = LIMITS) -> None:
-        self._settings, self._folder, self._limits = settings, surroundings.folder, limits
+        self._settings, self._surroundings, self._limits = settings, surroundings, limits
+        self._folder = surroundings.folder
         self._metrics: Mapping[str, Metric] = surroundings.metrics
         self._tally = Tally()
         self.counts, self.examples = self._tally.counts, self._tally.examples
@@ -78,6 +80,10 @@ class Files:
         self._refresh()
         spans = [(known.first, known.last) for known in self._readable() if known.blocks]
         return (min(first for first, _ in spans) // MICRO, max(last for _, last in spans) // MICRO) if spans else None
+
+    def check(self) -> list[str]:
+        """What a person should mend before the first tick, `file:line: column: …`, at most 20 sentences. Reads every file."""
+        return check(self._settings, self._surroundings)
 
     def _readable(self) -> list[Known]:
         return [known for known in self._known.values() if not known.failure]

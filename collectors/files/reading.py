@@ -5,7 +5,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -20,11 +19,11 @@ from collectors.files.blocks import (
     read_block,
     read_head,
     unique,
-    unpacked,
 )
 from collectors.files.catalogue import Found
 from collectors.files.layout import Layout, Unusable, delimiter_of, lay_out, metric_of, split
 from collectors.files.limits import Limits
+from collectors.files.packed import Mark, Readable, Unpacked
 from collectors.files.parquet import flat_names, opened_parquet, read_group, sniff_times
 from collectors.files.parsing import Naming, Rows, parse, sniff
 from collectors.files.settings import FilesSettings
@@ -36,12 +35,16 @@ from tocsin.model import Bools, Ints
 UNREADABLE = (OSError, EOFError, zlib.error)
 """What reading a file may raise beside `Unusable`: it vanished, may not be read, or its packing is broken."""
 
+MAX_MARKS = 64
+"""Packed files that can be read on from where the last window stopped."""
+
 
 class Reader:
     """Reads files the way the settings say; names go to the vocabulary, problems to the tally."""
 
     def __init__(self, settings: FilesSettings, zone: ZoneInfo, vocabulary: Vocabulary, tally: Tally, limits: Limits) -> None:
         self._settings, self._zone, self._vocabulary, self._tally, self._limits = settings, zone, vocabulary, tally, limits
+        self._marks: dict[Path, tuple[tuple[int, int, int, int], Mark]] = {}
         self.naming = Naming(component=vocabulary.components.learn, metric=self._metric)
 
     def look(self, found: Found, name: str, before: Known | None) -> Known:
@@ -76,9 +79,23 @@ class Reader:
         with opened(known.path) as (raw, status):
             if (status.st_dev, status.st_ino) != known.stamp[:2]:
                 raise Unusable("was replaced while it was read")
-            with unpacked(raw, known.kind) as handle:
-                for block in blocks:
-                    yield parse(read_block(handle, block), layout, dialect, values, self.naming, self._zone)
+            handle = self._resumed(known, raw, blocks[0].start) if known.kind == "gzip" else raw
+            for block in blocks:
+                if block is blocks[-1] and isinstance(handle, Unpacked):
+                    handle.seek(block.start)
+                    self._remember(known, handle.mark())
+                yield parse(read_block(handle, block), layout, dialect, values, self.naming, self._zone)
+
+    def _resumed(self, known: Known, raw: Readable, start: int) -> Unpacked:
+        """Windows mostly move forward: go on unpacking where the last one needed its last block."""
+        stamp, mark = self._marks.get(known.path, (known.stamp, None))
+        return Unpacked(raw, mark if mark is not None and mark.place <= start and stamp == known.stamp else None)
+
+    def _remember(self, known: Known, mark: Mark) -> None:
+        self._marks.pop(known.path, None)
+        self._marks[known.path] = known.stamp, mark
+        if len(self._marks) > MAX_MARKS:
+            del self._marks[next(iter(self._marks))]
 
     def columns(self, known: Known) -> Ints:
         """The metric of each value column of a wide file, (m,)."""
@@ -111,8 +128,7 @@ class Reader:
             known.kind = kind_of(known.path, raw.read(4))
             raw.seek(0)
             if known.kind != "parquet":
-                with unpacked(raw, known.kind) as handle:
-                    self._look_at_text(known, handle)
+                self._look_at_text(known, Unpacked(raw) if known.kind == "gzip" else raw)
                 return
         with opened_parquet(known.path) as file:
             names = flat_names(file)
@@ -123,7 +139,7 @@ class Reader:
                     parts = read_group(file, group, known.layout, known.dialect, (), self.naming, self._zone)
                     self._note(known, group, file.metadata.row_group(group).num_rows, parts)
 
-    def _look_at_text(self, known: Known, handle: IO[bytes]) -> None:
+    def _look_at_text(self, known: Known, handle: Readable) -> None:
         packed = known.kind == "gzip"
         head = read_head(handle, self._limits, final=packed)
         if head is None:
@@ -147,7 +163,7 @@ class Reader:
             self._look_on(known, raw, status.st_size)
         return True
 
-    def _look_on(self, known: Known, handle: IO[bytes], end: int | None) -> None:
+    def _look_on(self, known: Known, handle: Readable, end: int | None) -> None:
         """Index what lies behind `known.end`."""
         layout = known.layout
         assert layout is not None

@@ -11,11 +11,12 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from collectors.files.blocks import kind_of, opened, pieces, read_head, unpacked
+from collectors.files.blocks import kind_of, opened, pieces, read_head
 from collectors.files.catalogue import Found, list_files
 from collectors.files.cells import Dialect, is_name
 from collectors.files.layout import Layout, Unusable, delimiter_of, lay_out, metric_of, missing_fields, split
 from collectors.files.limits import LIMITS
+from collectors.files.packed import Unpacked
 from collectors.files.parquet import flat_names, opened_parquet, read_group, sniff_times
 from collectors.files.parsing import Rows, parse, sniff
 from collectors.files.reading import UNREADABLE, Reader, label_of, reason_of
@@ -118,7 +119,7 @@ class _Examination:
             kind = kind_of(path, raw.read(4))
             raw.seek(0)
             if kind != "parquet":
-                handle = unpacked(raw, kind)
+                handle = Unpacked(raw) if kind == "gzip" else raw
                 head = read_head(handle, LIMITS, final=True)
                 if head is None:
                     return

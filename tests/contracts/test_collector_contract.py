@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from collectors.files import PLUGIN as FILES
+from collectors.files import FilesSettings
 from tests.fakes import ListCollector
 from tocsin.errors import TransientError
 from tocsin.model import SeriesIndex, SeriesKey, Window
@@ -50,7 +51,7 @@ def long_files(folder: Path, samples: Samples) -> Source:
     data.mkdir()
     rows = [f"{key.component},{key.metric},{time},{value}" for key, values in samples.items() for time, value in values.items()]
     (data / "all.csv").write_text("component,metric,timestamp,value\n" + "".join(row + "\n" for row in rows))
-    return Source(collector=FILES.build(FILES.settings(path="data/*.csv"), around(folder)), breaks=lambda: shutil.rmtree(data))
+    return Source(collector=FILES.build(FilesSettings(path="data/*.csv"), around(folder)), breaks=lambda: shutil.rmtree(data))
 
 
 def wide_files(folder: Path, samples: Samples) -> Source:
@@ -62,7 +63,7 @@ def wide_files(folder: Path, samples: Samples) -> Source:
         for time in sorted({time for values in metrics.values() for time in values}):
             lines.append(f"{time}," + ",".join(str(values.get(time, "")) for values in metrics.values()))
         (data / f"{component}.csv").write_text("\n".join(lines) + "\n")
-    return Source(collector=FILES.build(FILES.settings(path="data"), around(folder)), breaks=lambda: shutil.rmtree(data))
+    return Source(collector=FILES.build(FilesSettings(path="data"), around(folder)), breaks=lambda: shutil.rmtree(data))
 
 
 def parquet_files(folder: Path, samples: Samples) -> Source:
@@ -71,7 +72,7 @@ def parquet_files(folder: Path, samples: Samples) -> Source:
     rows = [(key.component, key.metric, time, value) for key, values in samples.items() for time, value in values.items()]
     columns = dict(zip(("component", "metric", "timestamp", "value"), map(list, zip(*rows, strict=True)), strict=True))
     pq.write_table(pa.table(columns), data / "all.parquet", row_group_size=10)
-    return Source(collector=FILES.build(FILES.settings(path="data"), around(folder)), breaks=lambda: shutil.rmtree(data))
+    return Source(collector=FILES.build(FilesSettings(path="data"), around(folder)), breaks=lambda: shutil.rmtree(data))
 
 
 SOURCES = [a_list, long_files, wide_files, parquet_files]

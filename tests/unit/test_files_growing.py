@@ -170,6 +170,27 @@ def test_a_half_written_gzip_file_is_left_out_until_it_is_whole(tmp_path: Path) 
     assert values(source)["web1/cpu"] == [29.5, 79.5, None]
 
 
+def test_members_padding_and_going_back_in_a_packed_file(tmp_path: Path) -> None:
+    rows = [b"%d,%d\n" % (T0 + 60 * i, i) for i in range(3000)]
+    parts = [gzip.compress(b"timestamp,cpu\n" + b"".join(rows[:1000])), gzip.compress(b"".join(rows[1000:])), b"\0" * 700]
+    (tmp_path / "web1.csv.gz").write_bytes(b"".join(parts))
+    source = Files(FilesSettings(path="."), surroundings(tmp_path), limits=Limits(block=700))
+    source.discover()
+    for first in (0, 990, 1005, 2990, 2980, 10):
+        window = Window(T0 + 60 * first, T0 + 60 * (first + 10), 60)
+        assert source.collect(CPU, window).values[0].tolist() == list(range(first, first + 10))
+
+
+def test_a_packed_file_that_breaks_in_the_middle_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "web0.csv").write_text(f"timestamp,cpu\n{T0},0\n")
+    whole = bytearray(gzip.compress(b"timestamp,cpu\n" + b"".join(b"%d,%d\n" % (T0 + i, i) for i in range(100)), 0))
+    whole[300] ^= 1
+    (tmp_path / "web1.csv.gz").write_bytes(whole)
+    source = files(tmp_path)
+    assert [key.component for key in source.discover()] == ["web0"]
+    assert source.counts == {"files not read": 1}
+
+
 def test_a_file_that_breaks_later_is_not_known_rather_than_empty(tmp_path: Path) -> None:
     table = pa.table({"timestamp": [T0, T0 + 60], "cpu": [1.0, 2.0]})
     pq.write_table(table, tmp_path / "web1.parquet")

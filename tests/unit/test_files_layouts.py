@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +25,7 @@ def surroundings(folder: Path, zone: str = "UTC", metrics: tuple[Metric, ...] = 
     return Surroundings(component_type="t", calendar=Calendar(zone), span=60, metrics=by_name, folder=folder)
 
 
-def files(folder: Path, zone: str = "UTC", metrics: tuple[Metric, ...] = (), **settings: object) -> Files:
+def files(folder: Path, zone: str = "UTC", metrics: tuple[Metric, ...] = (), **settings: Any) -> Files:
     return Files(FilesSettings.model_validate({"path": ".", **settings}), surroundings(folder, zone, metrics))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,12 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from collectors.files import FilesSettings, check, read_table
-from tests.unit.test_files_layouts import T0, surroundings
+from tests.unit.test_files_layouts import T0, files, surroundings
 from tocsin.errors import ConfigError
 
 
-def problems(folder: Path, **settings: object) -> list[str]:
-    return check(FilesSettings.model_validate({"path": ".", **settings}), surroundings(folder))
+def problems(folder: Path, **settings: Any) -> list[str]:
+    told = check(FilesSettings.model_validate({"path": ".", **settings}), surroundings(folder))
+    assert files(folder, **settings).check() == told
+    return told
 
 
 def test_clean_files_have_no_problem(tmp_path: Path) -> None:
