@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.test_store_state import no_room
+from tests.fakes import no_room
 from tocsin.errors import PermanentError, TransientError
 from tocsin.model import Baseline, SeriesIndex, SeriesKey, Window
 from tocsin.store import arrays, baselines

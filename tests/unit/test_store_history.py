@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.fakes import no_room
 from tests.naive import NaiveHistory
-from tests.unit.test_store_state import no_room
 from tocsin.errors import TransientError
 from tocsin.model import Frame, SeriesIndex, SeriesKey, Window
 from tocsin.store.history import History

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import resource
 import sqlite3
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sqlalchemy import event
 
 from tests.contracts.state import OPENING, Open, StateContract, a_row, an_incident
+from tests.fakes import no_room
 from tocsin.errors import ConfigError, PermanentError, TransientError
 from tocsin.store.state import State
 
@@ -79,17 +79,6 @@ def test_a_second_opening_does_not_need_the_migrations(tmp_path: Path, monkeypat
 
 
 # --- faults ---------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def no_room() -> Iterator[None]:
-    """No file may grow: what a full disk looks like to a program."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_full_disk_costs_the_tick_and_nothing_else(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from tocsin.store.tables import HEAD
 
 BUSY_SECONDS = 30
 MIGRATIONS = Path(__file__).parent / "migrations"
-_MIGRATION_LOCK = 0x70C514
+_WRITE_LOCK = 0x70C514
 
 
 def url_of(where: str | Path) -> URL:
@@ -54,6 +54,7 @@ def connect(url: URL) -> tuple[Engine, Engine]:
         # The socket's timeout ends waiting for a server that went away without a word; it is longer than the lock's.
         engine = create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=20, connect_args={"timeout": BUSY_SECONDS + 10})
         event.listen(engine, "connect", _set_up_postgresql)
+        event.listen(engine, "begin", _begin_postgresql)
     return engine, engine.execution_options(writes=True)
 
 
@@ -84,6 +85,12 @@ def _set_up_postgresql(connection: Any, _record: Any) -> None:
     connection.commit()
 
 
+def _begin_postgresql(connection: Connection) -> None:
+    # One writer at a time, as on SQLite: a tick and delivery write the same rows in different orders, and would dead-lock.
+    if connection.get_execution_options().get("writes"):
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITE_LOCK})")
+
+
 def make_file(path: Path) -> None:
     """An empty database file that only we can read, if there is none."""
     try:
@@ -95,8 +102,6 @@ def make_file(path: Path) -> None:
 def migrate(write: Engine, name: str) -> None:
     """Bring the tables to what this program knows, in one transaction. Raises ConfigError when it cannot."""
     with write.begin() as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
         version = None
         if inspect(connection).has_table("alembic_version"):
             version = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
