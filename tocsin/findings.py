@@ -27,7 +27,7 @@ RULES = (
 
 def sides(comparison: Comparison) -> tuple[Side, Side]:
     """Both ways of alerting under the names people see."""
-    return Side(name="static template", tally=comparison.static), Side(name="Tocsin", tally=comparison.ours)
+    return Side(name="Static template", tally=comparison.static), Side(name="Tocsin", tally=comparison.ours)
 
 
 def report_data(
@@ -39,7 +39,7 @@ def report_data(
     facts: Sequence[tuple[str, str]] = (),
     protocol: Sequence[str] = (),
 ) -> ReportData:
-    """Everything the report shows, of at least one past."""
+    """Everything the report shows, of at least one past. `protocol` says what was done; how it was counted is added."""
     pasts = comparison.pasts
     attempts = " or ".join(sorted({str(past.template.attempts) for past in pasts}))
     return ReportData(
@@ -170,7 +170,7 @@ def _curves(past: Past, component: str, metrics: Sequence[str], start: int, end:
         Lane(name="static", style="before", spans=_spans(past.static, component)),
         Lane(name="Tocsin", style="ours", spans=_spans(past.ours, component)),
     )
-    view = around(start, end, past.judged)
+    view = around(start, end, past.frame.window)
     if not len(view):
         return ()
     return tuple(
@@ -193,7 +193,7 @@ def _spans(episodes: Sequence[Episode], component: str) -> tuple[Span, ...]:
 
 
 def _numbers(tally: Tally, labelled: bool) -> dict[str, Any]:
-    counted = {"alerts": tally.alerts, "alerts_per_component_day": round(tally.per_component_day(tally.alerts), 6)}
+    counted = {"alerts": tally.alerts, "alerts_per_component_and_day": round(tally.per_component_day(tally.alerts), 6)}
     if not labelled:
         return counted
     return counted | {
@@ -201,12 +201,12 @@ def _numbers(tally: Tally, labelled: bool) -> dict[str, Any]:
         "missed": tally.missed,
         "false_alarms": len(tally.false),
         "excused": len(tally.excused),
-        "median_delay": tally.median_delay,
+        "median_delay_seconds": tally.median_delay,
     }
 
 
 def _found(match: Match) -> dict[str, Any]:
-    return {"found": match.episode is not None, "delay": match.delay}
+    return {"found": match.episode is not None, "delay_seconds": match.delay}
 
 
 def _alerts(tally: Tally, labelled: bool) -> list[dict[str, Any]]:

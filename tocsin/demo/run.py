@@ -20,13 +20,18 @@ from tocsin.demo.park import Park
 from tocsin.demo.simulator import simulate
 from tocsin.demo.source import ParkSource
 from tocsin.errors import ConfigError
+from tocsin.findings import document, report_data, sides
 from tocsin.intake import Intake, Source
 from tocsin.model import Incident, Transition, Window
-from tocsin.replaying import PROTOCOL, document, report_data
 from tocsin.report import comparison_table, render
 from tocsin.scoring import Evaluation
 from tocsin.show import Progress, console, incident_story
 from tocsin.store.lock import StateLock
+
+PROTOCOL = (
+    "Both sides read the same values. Tocsin learned on the four weeks before, and learns again every six hours.",
+    "It lived the week on a fast clock, through the engine, store, deliver loop and sink of the product.",
+)
 
 STEP = 1_800
 """Seconds of the simulated clock between two ticks; each judges the buckets in between one by one."""
@@ -81,11 +86,8 @@ def run_demo(*, seed: int, folder: Path | None, as_json: bool) -> int:
             json.dumps({**document(comparison), "seed": seed, "seconds": round(time.monotonic() - began, 1), **paths}, indent=2)
         )
         return 0
-    from tocsin.report import Side
-
     out.print(Text(lead), "")
-    sides = (Side(name="Static template", tally=comparison.static), Side(name="Tocsin", tally=comparison.ours))
-    out.print(comparison_table(sides, labelled=True))
+    out.print(comparison_table(sides(comparison), labelled=True))
     for match in comparison.ours.matches:
         if match.episode is None:
             out.print(Text(f"missed: {match.label.kind} on {match.label.component}", style="yellow"))
