@@ -348,7 +348,7 @@ class StateContract:
         assert (rolled_back.version, rolled_back.pinned, rolled_back.trained_on) == (1, True, Window(0, 600, 300))
         assert learn(1800) == 3
         assert in_force() == (1, True)  # a scheduled training does not undo what a person decided
-        state.unpin_model("web")
+        state.activate_model("web", 1, pinned=False)
         assert in_force() == (1, False)
         assert learn(2400) == 4
         assert in_force() == (4, False)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import random
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -105,7 +107,6 @@ def test_more_series_than_a_record_holds(tmp_path: Path) -> None:
             np.testing.assert_array_equal(read.values[read.known.any(axis=1)], whole.values[rows])
             assert history.compact(FIRST + 2 * DAY) in {0, 1}
         assert history.compact(FIRST + 2 * DAY) == 0
-        assert history.reach("web", 7200) == (FIRST, FIRST + DAY)
 
 
 def test_a_day_becomes_a_file_an_hour_after_its_end(tmp_path: Path) -> None:
@@ -131,7 +132,6 @@ def test_another_bucket_length_is_another_history(tmp_path: Path) -> None:
             frame = a_frame(Window(FIRST, FIRST + DAY, span), seed=span, unknown=0.0)
             assert_same(history.read("web", frame.window), frame)
         assert not history.read("web", Window(FIRST, FIRST + DAY, 1800), SeriesIndex(POOL)).known.any()
-        assert history.reach("web", 1800) is None
 
 
 def test_the_files_are_plain_parquet_sorted_by_component_and_metric(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_a_damaged_recent_file_is_moved_aside_and_learning_goes_on(tmp_path: Pat
             assert not history.read("web", new.window, new.index).known.any()
             history.append("web", new)
             assert_same(history.read("web", new.window, new.index), new)
-            assert bool(history.problems) == bool(history.damaged) == bool(damaged)
+            assert bool(history.problems) == bool(damaged)
     assert (tmp_path / "recent.db.damaged-1").exists()
 
 
@@ -217,10 +217,26 @@ def test_a_damaged_day_is_moved_aside_and_only_that_day_is_lost(tmp_path: Path) 
         assert_same(
             read.within(Window(FIRST + DAY, FIRST + 2 * DAY, 7200)), frame.within(Window(FIRST + DAY, FIRST + 2 * DAY, 7200))
         )
-        assert history.damaged == 1
+        assert len(history.problems) == 1
         assert file.with_name("2024-10-04.parquet.damaged-1").exists()
         history.append("web", frame)
         assert_same(history.read("web", frame.window), frame)
+
+
+def test_a_damaged_record_is_left_out_and_replaced_by_the_next(tmp_path: Path) -> None:
+    tick, later = a_frame(Window(FIRST, FIRST + 7200, 7200)), a_frame(Window(FIRST + 7200, FIRST + 14_400, 7200))
+    both = Window(FIRST, FIRST + 14_400, 7200)
+    with History(tmp_path) as history:
+        history.append("web", tick)
+        history.append("web", later)
+        with closing(sqlite3.connect(tmp_path / "recent.db")) as connection, connection:
+            connection.execute("UPDATE bucket SET data = x'00' WHERE start = ?", (FIRST,))
+        read = history.read("web", both, tick.index)
+        assert not read.known[:, 0].any()
+        assert_same(read.within(later.window), later)
+        assert len(history.problems) == 1
+        history.append("web", tick)
+        assert_same(history.read("web", tick.window), tick)
 
 
 def test_flipped_bytes_never_become_values(tmp_path: Path) -> None:

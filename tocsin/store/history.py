@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import ParamSpec, Self, TypeVar
 
 import numpy as np
+import structlog
 
 from tocsin import failpoints
 from tocsin.errors import PermanentError, TransientError
@@ -25,6 +26,8 @@ from tocsin.store import days
 from tocsin.store.files import file_name, move_aside
 from tocsin.store.recent import RECORD_ROWS, Block, Canvas, Recent
 from tocsin.timegrid import DAY
+
+log = structlog.get_logger()
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,19 +41,14 @@ WORTH_IT = 0.1
 class History:
     """The history below a folder. Any number of processes may read while others append; use it, then close it.
 
-    Everything raises TransientError when the disk does not let it. A damaged file is told in `problems`, moved aside by
-    whoever next writes, and its part of the past is not known; nothing else stops because of it.
+    Everything raises TransientError when the disk does not let it. What is damaged is logged once and told in `problems`,
+    a damaged file is moved aside, and its part of the past is not known; nothing else stops because of it.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.problems: list[str] = []
-        self._recent = Recent(folder / "recent.db")
-
-    @property
-    def damaged(self) -> int:
-        """How many files and records could not be read."""
-        return len(self.problems) + self._recent.damaged
+        self._recent = Recent(folder / "recent.db", self._note)
 
     def __reduce__(self) -> tuple[type[History], tuple[Path]]:
         return History, (self.folder,)
@@ -131,7 +129,7 @@ class History:
                     self._recent.close()
                     if attempt == 1:  # not only our connection: the file itself
                         kept = [move_aside(path).name for path in self._recent.files() if path.exists()]
-                        self.problems.append(f"{self._recent.path} was damaged ({error}) and is kept as {kept[0]}")
+                        self._note(f"{self._recent.path} was damaged ({error}) and is kept as {kept[0]}")
         raise AssertionError
 
     @contextmanager
@@ -177,20 +175,6 @@ class History:
         for canvas in self._canvases(component_type, window, index, None, values=False):
             lacking += [canvas.index[row] for row in np.flatnonzero(~canvas.known.all(axis=1))]
         return index if len(lacking) == len(index) else SeriesIndex(lacking)
-
-    def reach(self, component_type: str, span: int) -> tuple[int, int] | None:
-        """Begin of the first and end of the last bucket that is kept; None without any."""
-        reaches = []
-        try:
-            with _told():
-                reaches += [(low, high + span) for *kind, low, high in self._recent.kinds() if kind == [component_type, span]]
-        except PermanentError as error:
-            self._note(str(error))
-        dates = sorted(self._path(component_type, span, 0).parent.glob("*.parquet"))
-        for path in dates[:1] + dates[-1:]:
-            window = _day_window(_day_of(path), span)
-            reaches.append((window.start, window.end))
-        return (min(low for low, _ in reaches), max(high for _, high in reaches)) if reaches else None
 
     def _canvases(
         self, component_type: str, window: Window, index: SeriesIndex, newest: Frame | None, *, values: bool = True
@@ -252,6 +236,7 @@ class History:
     def _note(self, problem: str) -> None:
         if problem not in self.problems:
             self.problems.append(problem)
+            log.error("history.damaged", problem=problem)
 
     def _path(self, component_type: str, span: int, day: int) -> Path:
         name = datetime.fromtimestamp(day * DAY, UTC).strftime("%Y-%m-%d")

@@ -323,11 +323,6 @@ class State:
             failpoints.reached("before_model_activate")
         return self._model(component_type, version)
 
-    def unpin_model(self, component_type: str) -> None:
-        """Let the next training put its version in force again."""
-        with self._writing() as connection:
-            connection.execute(update(model).where(model.c.component_type == component_type).values(pinned=False))
-
     def prune_models(self, component_type: str, keep: int) -> Sequence[str]:
         """Forget all but the newest `keep` versions and the one in force; the paths of files nobody refers to any more."""
         with self._writing() as connection:

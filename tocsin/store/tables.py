@@ -1,4 +1,8 @@
-"""The tables of the state database, the same on SQLite and PostgreSQL. Changing them needs a migration."""
+"""The tables of the state database, the same on SQLite and PostgreSQL.
+
+A change here needs a file in `migrations/versions` that does it to the databases there are, and its number in `HEAD`; a
+test compares what the migrations make with what is written here.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeDecorator
 
 HEAD = "0001"
-"""The migration that makes exactly these tables (a test compares)."""
+"""The newest migration."""
 
 
 class Words(TypeDecorator[str]):
