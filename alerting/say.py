@@ -38,7 +38,8 @@ class Watched:
     """What stands behind a service: how many metrics, how many of them were judged in the latest bucket.
 
     `last_data` is the end of the latest bucket that held a value. `blind_since` is set while there is no data (or no answer,
-    then with `why`): the service is UNKNOWN unless an incident is open, never OK.
+    then with `why`). A service whose components cannot be judged, for this reason or because they are still being learnt, is
+    UNKNOWN unless an incident is open, never OK.
     """
 
     metrics: int
@@ -105,9 +106,10 @@ def result(
         over = [one for one in ranked if one.recovered is not None]
         ended = [tell.over(max(over, key=lambda one: (one.recovered or 0, one.peak)))] if over else []
         lines = [", ".join([*ended, blind or tell.calm()])]
-        code = Severity.UNKNOWN if blind else code
-    else:
-        code = Severity.UNKNOWN if blind and not shown else code
+    if not shown and (blind or not watched.judged):
+        # Nobody judges it: saying OK would be a lie, whatever the reason.
+        code = Severity.UNKNOWN
+    if now_open:
         lines = tell.troubles(now_open)
         if blind:
             lines[0] += f", {blind}"

@@ -33,6 +33,9 @@ class ListCollector:
                     values[row, (time - window.start) // window.span] = value
         return Frame.of(index, window, values)
 
+    def check(self) -> Sequence[str]:
+        return ()
+
     def reach(self) -> tuple[int, int] | None:
         self._fail()
         times = [time for values in self.samples.values() for time in values]

@@ -179,6 +179,8 @@ class App:
         now: float,
     ) -> list[Desired]:
         """The rows of services to which something happened: a step of an incident, an open one, another standing."""
+        if not Rung(shard.kind.alert.ladder).sends:
+            return []
         services = shard.services_of(view.index)
         places = {component: place for place, component in enumerate(view.index.components)}
         changed = [place for component, place in places.items() if standings[component] != shard.standings.get(component)]
@@ -193,7 +195,12 @@ class App:
 
     def refresh(self, shard: Shard, now: float) -> int:
         """Say the next few quiet services anew, so that each is said once per re-assertion period; how many were."""
-        if shard.view is None or shard.services is None or shard.services.index is not shard.view.index:
+        if (
+            not Rung(shard.kind.alert.ladder).sends
+            or shard.view is None
+            or shard.services is None
+            or shard.services.index is not shard.view.index
+        ):
             return 0
         every, keys = self.config.deliver.reassert, list(shard.services.components_of)
         first, last = shard.refreshed, now / every * len(keys)

@@ -54,6 +54,9 @@ class Simulated:
     def discover(self) -> Sequence[SeriesKey]:
         return self._index.keys
 
+    def check(self) -> Sequence[str]:
+        return ()
+
     def reach(self) -> tuple[int, int] | None:
         return 0, NOW + DAY
 

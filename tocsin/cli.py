@@ -133,13 +133,17 @@ def init(
 
 @app.command("check-config")
 def check_config(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Read the configuration and say every mistake with its place. Exit code 2 when there is one.
+    """Read the configuration, look at its sources, and say every mistake with its place. Exit code 2 when there is one.
 
     Example: tocsin check-config -c /etc/tocsin/tocsin.yaml
     """
     from tocsin.config import describe
+    from tocsin.shard import Shard
 
     loaded = load_config(config)
+    problems = [f"{kind.path}: {kind.name}: {problem}" for kind in loaded.types for problem in Shard.of(kind, ()).intake.check()]
+    if problems:
+        raise ConfigError(*problems)
     facts = describe(loaded)
     if as_json:
         emit(facts)
@@ -388,6 +392,28 @@ def backtest(
         result.print()
         if html is not None:
             print(f"Report: {html}")
+
+
+@app.command()
+def scenario(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Stories in YAML: what happens, and what must be shown.")
+    ],
+) -> None:
+    """Play stories of what happens and say where something else is shown than what they want. Exit code 1 when it is.
+
+    docs/scenarios.md tells how to write them. Example: tocsin scenario tests/scenarios/*.yaml
+    """
+    from tocsin.scenario import play
+
+    failed = 0
+    for path in files:
+        played = play(path)
+        failed += bool(played.failures)
+        print(f"{path}: {'failed' if played.failures else 'as wanted'}")
+        for failure in played.failures:
+            print(f"  {failure}")
+    raise typer.Exit(1 if failed else 0)
 
 
 @app.command()

@@ -81,6 +81,16 @@ class Intake:
             self._index = SeriesIndex(sorted(keys)[:MAX_SERIES])
             return self._index
 
+    def check(self) -> list[str]:
+        """What a person should put right in the sources, a sentence each."""
+        problems = []
+        for source in self._sources:
+            try:
+                problems += source.collector.check()
+            except (TransientError, PermanentError) as error:
+                problems.append(str(error))
+        return problems
+
     def reach(self) -> tuple[int, int] | None:
         """The time all sources together have values for; None when none of them has any now."""
         spans = []

@@ -46,6 +46,10 @@ class Collector(Protocol):
         """The window's values for exactly these rows. A series the source does not have is "no data"."""
         ...
 
+    def check(self) -> Sequence[str]:
+        """What a person should put right before the first tick, one sentence with its place each; empty when all is well."""
+        ...
+
     def reach(self) -> tuple[int, int] | None:
         """First and last time (epoch seconds) the source has values for, None when it has none."""
         ...

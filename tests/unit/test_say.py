@@ -80,9 +80,9 @@ def test_a_component_of_one_metric_is_spoken_of_as_such() -> None:
     assert said(incident(anomalies=(LATENCY,)), watched=one)[1][0].endswith("since 10:21, surprise 7.2")
 
 
-def test_a_component_that_is_still_learning_is_no_trouble_and_says_so() -> None:
+def test_a_component_that_is_still_learning_is_unknown_and_says_so() -> None:
     told = said(watched=Watched(metrics=7, judged=0, last_data=TUE_1030))
-    assert told == (OK, ["still learning, none of 7 metrics can be judged yet, last data 10:30"])
+    assert told == (UNKNOWN, ["still learning, none of 7 metrics can be judged yet, last data 10:30"])
 
 
 def test_no_data_is_unknown_and_never_ok() -> None:

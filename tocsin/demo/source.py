@@ -19,6 +19,9 @@ class ParkSource:
     def discover(self) -> Sequence[SeriesKey]:
         return self._raw.index.keys
 
+    def check(self) -> Sequence[str]:
+        return ()
+
     def reach(self) -> tuple[int, int] | None:
         return self._raw.window.start, self._raw.window.end - self._raw.window.span
 
