@@ -71,10 +71,6 @@ class Document:
     values: dict[Place, tuple[int, int]] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
 
-    def holds(self, place: Place) -> bool:
-        """Whether something was written there."""
-        return place in self.values
-
     def problem(self, place: Place, sentence: str, *, at_key: bool = False) -> Problem:
         """A mistake at a place; one that was not written has the position of the nearest thing around it that was."""
         mark, around = None, place
@@ -140,8 +136,8 @@ def read(path: Path) -> Document:
     except UnicodeDecodeError as error:
         line, column = _line_and_column(raw[: error.start].decode("utf-8", "replace"))
         return _refused(path, f"byte 0x{raw[error.start]:02x} is not UTF-8; save the file as UTF-8", line, column)
-    for number, line in enumerate(text.split("\n"), start=1):
-        if len(line) > MAX_LINE:  # the parser's time for some lines grows with the square of their length
+    for number, written in enumerate(text.split("\n"), start=1):
+        if len(written) > MAX_LINE:  # the parser's time for some lines grows with the square of their length
             return _refused(path, f"a line of more than {MAX_LINE:,} characters; a configuration is written by people", number, 1)
     return _Builder(path).build(text)
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests import fake_plugins
 from tests.unit.config.samples import MAIN, SMALL, WEB
-from tocsin.config import Config, describe, json_schema, load
+from tocsin.config import Config, describe, load
 from tocsin.errors import ConfigError
 from tocsin.model import Aggregate, Direction, Metric, ServiceKey
 from tocsin.settings import Secret
@@ -134,23 +134,3 @@ def test_what_is_in_force_fits_into_json(loads: Loads) -> None:
     facts = json.loads(json.dumps(describe(loads(web=WEB, small=SMALL.format("small")))))
     assert [kind["metrics"] for kind in facts["types"]] == ["all", 2]
     assert facts["sink"] == "box"
-
-
-# --- what is shipped ------------------------------------------------------------------------------------------------------
-
-
-def test_the_shipped_configuration_has_no_mistake() -> None:
-    config = load(ROOT / "config/tocsin.yaml", environment={})
-    assert {kind.name for kind in config.types} == {"web", "host"}
-
-
-def test_the_committed_schema_is_current() -> None:
-    fresh = json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
-    assert (ROOT / "config/schema.json").read_text(encoding="utf-8") == fresh, "run: tocsin schema > config/schema.json"
-
-
-def test_every_key_is_on_the_page() -> None:
-    page = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
-    for name, shape in json_schema()["$defs"].items():
-        for key in shape.get("properties", {}) if "." not in name else ():
-            assert f"`{key}`" in page or f"{key}:" in page, f"{name}.{key} is not on the page"
