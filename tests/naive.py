@@ -172,7 +172,7 @@ class NaiveDesired:
         def order(row: Desired) -> tuple[bool, int, float, ServiceKey]:
             shown = row.last_seen_at is not None and row.last_seen_at >= row.changed_at and row.last_seen_code in (None, row.code)
             worst = row.code if row.must_show is None else row.must_show
-            return shown, [2, 3, 1, 0].index(worst), row.next_due_at, row.service
+            return shown, [2, 1, 3, 0].index(worst), row.next_due_at, row.service
 
         return sorted((row for row in self.rows.values() if row.next_due_at <= now < row.valid_until), key=order)[:limit]
 

@@ -18,7 +18,7 @@ from alerting.selfwatch import Pulse, SourceHealth, delivery, heartbeat, sources
 from alerting.line import perfdata
 from alerting.sinks.recording import Recording
 from alerting.stages import Ladder, Rung, run
-from tocsin import learning
+from tocsin import failpoints, learning
 from tocsin.config import Config
 from tocsin.engine import assess
 from tocsin.errors import ConfigError, PermanentError, TransientError
@@ -393,6 +393,7 @@ class App:
         return all(row.error == UNDELIVERABLE or row.valid_until <= now or was_seen(row) for row in self.state.all_desired())
 
     def _on_send(self, reason: Reason, result: CheckResult, outcome: Outcome) -> None:
+        failpoints.reached("after_send")
         self.metrics.sent.labels(outcome.sent.value).inc()
         if self._dry_run:
             perf = perfdata(result.perf)

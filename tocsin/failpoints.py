@@ -17,7 +17,6 @@ NAMES = frozenset(
         "after_tick_commit",
         "before_record",
         "after_record",
-        "before_send",
         "after_send",
         "after_model_save",
         "before_model_activate",

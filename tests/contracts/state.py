@@ -268,7 +268,7 @@ class StateContract:
         state.record([rows["shown"]], [shown(rows["shown"], Severity.CRITICAL)])
         state.record([rows["worse"]], [shown(rows["worse"], Severity.OK)])
         order = [row.service.host for row in state.due(500.0, 100)]
-        assert order == ["unseen critical", "late", "holds back", "unseen unknown", "worse", "unseen ok", "shown"]
+        assert order == ["unseen critical", "late", "holds back", "worse", "unseen unknown", "unseen ok", "shown"]
         assert [row.service.host for row in state.due(500.0, 2)] == order[:2]
 
     @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors])

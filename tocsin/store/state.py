@@ -29,7 +29,7 @@ from tocsin.store.tick import Tick
 
 __all__ = ["ModelVersion", "State", "Tick"]
 
-_WORST_FIRST = {2: 0, 3: 1, 1: 2, 0: 3}
+_WORST_FIRST = {2: 0, 1: 1, 3: 2, 0: 3}
 _AT_ONCE = 500
 """Services named in one query; SQLite takes no more than a few thousand parameters everywhere."""
 _DELIVERYS = ("last_sent_at", "last_check_time", "last_seen_code", "last_seen_at", "attempts", "error")
@@ -173,7 +173,7 @@ class State:
     # --- desired state (port DesiredStore) -----------------------------------------------------------------------
 
     def due(self, now: float, limit: int) -> Sequence[Desired]:
-        """See port DesiredStore. "Worst" is CRITICAL, then UNKNOWN, WARNING, OK, of `code` and `must_show`."""
+        """See port DesiredStore. "Worst" is CRITICAL, then WARNING, UNKNOWN, OK, of `code` and `must_show`."""
         unseen = or_(
             desired.c.last_seen_at.is_(None),
             desired.c.last_seen_at < desired.c.changed_at,
