@@ -158,14 +158,18 @@ def join(parts: Iterable[Mapping[str, Baseline]]) -> dict[str, Baseline]:
     names = list(dict.fromkeys(name for part in parts for name in part))
     joined = {}
     for name in names:
-        pieces = sorted((part[name] for part in parts if name in part and len(part[name].index)), key=lambda piece: piece.index[0])
+        pieces = sorted(
+            (part[name] for part in parts if name in part and len(part[name].index)), key=lambda piece: piece.index[0]
+        )
         if not pieces:
             continue
         joined[name] = Baseline(
             detector=pieces[0].detector,
             index=SeriesIndex([key for piece in pieces for key in piece.index]),
             trained_on=Window(
-                min(piece.trained_on.start for piece in pieces), max(piece.trained_on.end for piece in pieces), pieces[0].trained_on.span
+                min(piece.trained_on.start for piece in pieces),
+                max(piece.trained_on.end for piece in pieces),
+                pieces[0].trained_on.span,
             ),
             arrays={key: np.concatenate([piece.arrays[key] for piece in pieces]) for key in pieces[0].arrays},
             facts=pieces[0].facts,

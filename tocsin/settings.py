@@ -88,6 +88,8 @@ def _secret_schema(_source: Any, _handler: Any) -> core_schema.CoreSchema:
 SecretRef = Annotated[
     Secret,
     GetPydanticSchema(_secret_schema),
-    WithJsonSchema({"type": "string", "pattern": "^(env|file):.+", "examples": ["env:TOCSIN_PASSWORD", "file:/run/secrets/password"]}),
+    WithJsonSchema(
+        {"type": "string", "pattern": "^(env|file):.+", "examples": ["env:TOCSIN_PASSWORD", "file:/run/secrets/password"]}
+    ),
 ]
 """A `Secret` in a settings class."""

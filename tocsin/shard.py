@@ -66,7 +66,10 @@ class Shard:
         """Build a component type's parts from its configuration."""
         around = kind.surroundings()
         sources = [
-            Source(name=entry.plugin.name if len(kind.collect) == 1 else f"{entry.plugin.name} {place + 1}", collector=entry.plugin.build(entry.settings, around))
+            Source(
+                name=entry.plugin.name if len(kind.collect) == 1 else f"{entry.plugin.name} {place + 1}",
+                collector=entry.plugin.build(entry.settings, around),
+            )
             for place, entry in enumerate(kind.collect)
         ]
         return cls(

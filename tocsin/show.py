@@ -76,7 +76,9 @@ def configuration(facts: Mapping[str, Any]) -> None:
     for column in types[0] if types else ():
         table.add_column(column.replace("_", " "))
     for kind in types:
-        table.add_row(*(Text(", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)) for value in kind.values()))
+        table.add_row(
+            *(Text(", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)) for value in kind.values())
+        )
     out.print(table)
 
 
@@ -91,13 +93,15 @@ def incident_document(incident: Incident, transitions: Sequence[Transition]) -> 
         "last_bad": _iso(incident.last_bad),
         "recovered": _iso(incident.recovered),
         "anomalies": [
-            {**{key: _finite(value) for key, value in asdict(anomaly).items()}, "at": _iso(anomaly.at)} for anomaly in incident.anomalies
+            {**{key: _finite(value) for key, value in asdict(anomaly).items()}, "at": _iso(anomaly.at)}
+            for anomaly in incident.anomalies
         ],
         "held_by": [{"stage": stage, "reason": reason} for stage, reason in incident.held_by],
     }
     if transitions:
         document["transitions"] = [
-            {"at": _iso(step.at), "kind": step.kind, "reason": step.reason, "severity": step.severity.name} for step in transitions
+            {"at": _iso(step.at), "kind": step.kind, "reason": step.reason, "severity": step.severity.name}
+            for step in transitions
         ]
     return {key: _finite(value) for key, value in document.items()}
 
@@ -154,7 +158,11 @@ def in_words(anomaly: Anomaly) -> str:
     """`840 ms, expected 60..180, surprise 7.2, 64 % of the whole`."""
     unit = f" {anomaly.unit}" if anomaly.unit else ""
     seen = f"{anomaly.value:.4g}{unit}" if math.isfinite(anomaly.value) else "no data"
-    band = f", expected {anomaly.lower:.4g}..{anomaly.upper:.4g}" if math.isfinite(anomaly.lower) and math.isfinite(anomaly.upper) else ""
+    band = (
+        f", expected {anomaly.lower:.4g}..{anomaly.upper:.4g}"
+        if math.isfinite(anomaly.lower) and math.isfinite(anomaly.upper)
+        else ""
+    )
     return f"{seen}{band}, surprise {anomaly.surprise:.1f}, {anomaly.share:.0%} of the whole"
 
 
@@ -246,7 +254,9 @@ def status_report(config: Config, state: State, now: float) -> dict[str, Any]:
 def status_table(facts: Mapping[str, Any]) -> None:
     """Print a status report."""
     out = console()
-    out.print(Text(f"Tocsin {'runs' if facts['running'] else 'does not run'}" + (f" (process {facts['pid']})" if facts["pid"] else "")))
+    out.print(
+        Text(f"Tocsin {'runs' if facts['running'] else 'does not run'}" + (f" (process {facts['pid']})" if facts["pid"] else ""))
+    )
     out.print(Text(f"  state {facts['state']}"))
     out.print(
         f"  {facts['services']} services, {facts['services_confirmed']} confirmed by the far side, {facts['services_with_problems']} with problems"
@@ -255,7 +265,10 @@ def status_table(facts: Mapping[str, Any]) -> None:
     for column in ("type", "judged until", "model", "learnt to", "open"):
         table.add_column(column)
     for kind in facts["types"]:
-        table.add_row(Text(kind["component_type"]), *(str(kind[key] or "-") for key in ("judged_until", "model", "trained_to", "open_incidents")))
+        table.add_row(
+            Text(kind["component_type"]),
+            *(str(kind[key] or "-") for key in ("judged_until", "model", "trained_to", "open_incidents")),
+        )
     out.print(table)
     for problem in facts["problems"]:
         out.print(Text(f"! {problem}", style="yellow"))

@@ -49,7 +49,11 @@ class Metrics:
         self.ticks = counter("ticks_total", "Ticks that were committed.", by_type)
         self.tick_failures = counter("tick_failures_total", "Ticks that were rolled back.", by_type)
         self.tick_seconds = Histogram(
-            "tocsin_tick_cpu_seconds", "CPU time of a tick's own thread.", by_type, registry=self.registry, buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10)
+            "tocsin_tick_cpu_seconds",
+            "CPU time of a tick's own thread.",
+            by_type,
+            registry=self.registry,
+            buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10),
         )
         self.watermark = gauge("watermark_seconds", "Everything before this time (epoch) was judged.", by_type)
         self.series = gauge("series", "Series a component type has.", by_type)
@@ -57,7 +61,9 @@ class Metrics:
         self.open_incidents = gauge("open_incidents", "Incidents that are open now.", by_type)
         self.transitions = counter("transitions_total", "Steps in the life of incidents.", ("component_type", "kind"))
         self.source_up = gauge("source_up", "1 while the source answers.", ("component_type", "source"))
-        self.model_trained = gauge("model_trained_on_seconds", "End (epoch) of the history the baseline in force was learnt from.", by_type)
+        self.model_trained = gauge(
+            "model_trained_on_seconds", "End (epoch) of the history the baseline in force was learnt from.", by_type
+        )
         self.trainings = counter("trainings_total", "Trainings, by outcome.", ("component_type", "outcome"))
         self.skipped = counter("buckets_not_evaluated_total", "Buckets that were too old to judge after an outage.", by_type)
         self.sent = counter("results_sent_total", "Passive results handed to the transport, by its answer.", ("answer",))

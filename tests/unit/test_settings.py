@@ -17,7 +17,9 @@ class Example(Settings):
     password: SecretRef | None = None
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("5m", 300), ("4w", 2_419_200), ("1h30m", 5400), ("1h 30m", 5400), ("0s", 0)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("5m", 300), ("4w", 2_419_200), ("1h30m", 5400), ("1h 30m", 5400), ("0s", 0)]
+)
 def test_durations_are_a_number_and_a_unit(text: str, seconds: int) -> None:
     assert parse_duration(text) == seconds
 
