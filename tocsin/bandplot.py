@@ -166,12 +166,16 @@ def nice_steps(low: float, high: float) -> list[float]:
 def _view(band: Band) -> tuple[float, float, tuple[str, ...]]:
     """Lowest and highest value to show, and the limits that are too far away to be shown."""
     seen = band.value[np.isfinite(band.value)]
-    # A band may be very wide for a moment; it may run out of the picture, a value never does.
-    learnt = [
-        np.quantile(array[np.isfinite(array)], [0.02, 0.98]) for array in (band.lower, band.upper) if np.isfinite(array).any()
-    ]
-    everything = np.concatenate([seen, *learnt])
-    low, high = (float(everything.min()), float(everything.max())) if len(everything) else (0.0, 1.0)
+    low, high = (float(seen.min()), float(seen.max())) if len(seen) else (math.inf, -math.inf)
+    # Values are always in the picture; of the band as much as leaves them large enough to be seen.
+    distances = np.concatenate([d[np.isfinite(d)] for d in (band.upper - band.expected, band.expected - band.lower)])
+    room = max(high - low, 2 * float(np.median(distances)) if len(distances) else 0.0)
+    bottom, top = (low - room, high + room) if len(seen) else (-math.inf, math.inf)
+    for edge in (band.lower, band.upper):
+        if np.isfinite(edge).any():
+            lowest, highest = (float(x) for x in np.quantile(edge[np.isfinite(edge)], [0.02, 0.98]))
+            low, high = min(low, max(lowest, bottom)), max(high, min(highest, top))
+    low, high = (low, high) if math.isfinite(low) and math.isfinite(high) else (0.0, 1.0)
     if low > 0 and low < 0.4 * high:
         low = 0.0
     size = (high - low) or abs(high) or 1.0

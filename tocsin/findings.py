@@ -16,6 +16,8 @@ from tocsin.settings import spell_duration
 
 CURVES = 2
 """How many metrics of an incident are drawn."""
+BLAMED = 0.3
+"""A metric that Tocsin gave at least this share of an incident is worth drawing."""
 
 RULES = (
     "An incident is found when somebody is told during it, or up to 30 minutes after its end: an alert opens, or gets worse.",
@@ -157,7 +159,8 @@ def _labelled(past: Past, before: Match, ours: Match) -> Story:
 
 def _metrics(past: Past, component: str, incidents: Sequence[Incident], known: Sequence[str]) -> list[str]:
     """The metrics worth drawing: those known to be in trouble, those that Tocsin named, those with thresholds, any."""
-    named = [anomaly.metric for incident in incidents for anomaly in sorted(incident.anomalies, key=lambda a: -a.share)]
+    blamed = sorted((anomaly for incident in incidents for anomaly in incident.anomalies), key=lambda anomaly: -anomaly.share)
+    named = [anomaly.metric for anomaly in blamed if anomaly.share >= BLAMED or anomaly is blamed[0]]
     have = {key.metric for key in past.frame.index if key.component == component}
     wanted = dict.fromkeys([*known, *named, *([] if known or named else [*past.template.thresholds, *sorted(have)])])
     return [metric for metric in wanted if metric in have][:CURVES]
