@@ -73,9 +73,12 @@ def run_backtest(
     if not kinds:
         names = [kind.name for kind in config.types]
         raise ConfigError(f'no component type "{component_type}"{did_you_mean(component_type or "", names)}')
+    shards = [Shard.of(kind, ()) for kind in kinds]
+    # With all types replayed, a component nobody knows is a slip of the pen; else it may be of another type.
+    known = {name for shard in shards for name in shard.intake.discover().components} if component_type is None else ()
+    truth = None if labels is None else read_labels(labels, timezone=config.timezone, known=known)
     pasts = []
-    for place, kind in enumerate(kinds):
-        shard = Shard.of(kind, ())
+    for place, (kind, shard) in enumerate(zip(kinds, shards, strict=True)):
         frame = _collect(
             shard, _instant(start, kind.timezone, "--from"), _instant(end, kind.timezone, "--to"), config.train.history
         )
@@ -98,8 +101,6 @@ def run_backtest(
                 progress=part,
             )
         )
-    known = {name for past in pasts for name in past.frame.index.components}
-    truth = None if labels is None else read_labels(labels, timezone=config.timezone, known=known)
     comparison = compare(pasts, truth)
     judged = [past.judged for past in pasts if len(past.judged)]
     if not judged:
