@@ -5,6 +5,7 @@ What happens at a certain time is called from outside with that time: the daemon
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
@@ -14,8 +15,8 @@ import structlog
 from alerting.deliver import Deliver, Delivered
 from alerting.desired import UNDELIVERABLE, Pace, Reason, want, was_seen
 from alerting.judge import JudgeState, retire
-from alerting.selfwatch import Pulse, SourceHealth, delivery, heartbeat, sources
 from alerting.line import perfdata
+from alerting.selfwatch import Pulse, SourceHealth, delivery, heartbeat, sources
 from alerting.sinks.recording import Recording
 from alerting.stages import Ladder, Rung, run
 from tocsin import failpoints, learning
@@ -243,7 +244,7 @@ class App:
         )
         for step in transitions:
             self.metrics.transitions.labels(shard.name, step.kind).inc()
-            log.info("incident." + step.kind, incident=step.incident, severity=step.severity.name, reason=step.reason)
+            log.info("incident.step", kind=step.kind, incident=step.incident, severity=step.severity.name, reason=step.reason)
 
     # --- memory --------------------------------------------------------------------------------------------------------
 
@@ -397,10 +398,8 @@ class App:
         self.metrics.sent.labels(outcome.sent.value).inc()
         if self._dry_run:
             perf = perfdata(result.perf)
-            print(
-                f"{result.service.host};{result.service.service};{int(result.code)};{result.text}{'|' if perf else ''}{perf}",
-                flush=True,
-            )
+            line = f"{result.service.host};{result.service.service};{int(result.code)};{result.text}"
+            sys.stdout.write(f"{line}|{perf}\n" if perf else f"{line}\n")
         if reason not in (Reason.AGAIN, Reason.RETRY):
             log.info(
                 "result.sent",

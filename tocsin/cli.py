@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -83,6 +82,13 @@ def _options(
     pass
 
 
+def emit(document: object) -> None:
+    """Print a JSON document."""
+    from tocsin.show import emit as emit_json
+
+    emit_json(document)
+
+
 def load_config(path: Path | None) -> Config:
     """The configuration named, or the first of the usual places that exists."""
     from tocsin.config import load
@@ -94,9 +100,8 @@ def load_config(path: Path | None) -> Config:
     )
     found = path or next((place for place in usual if place.exists()), None)
     if found is None:
-        raise ConfigError(
-            f"no configuration: looked for {', '.join(map(str, usual))}; name one with --config, or write a first one with `tocsin init`"
-        )
+        looked = ", ".join(map(str, usual))
+        raise ConfigError(f"no configuration: looked for {looked}; name one with --config, or write one with `tocsin init`")
     return load(found)
 
 
@@ -105,11 +110,6 @@ def open_state(config: Config) -> State:
     from tocsin.store.state import State
 
     return State.open(config.database_url())
-
-
-def emit(document: Any) -> None:
-    """Print a JSON document."""
-    print(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False, default=str))
 
 
 # --- configuration ------------------------------------------------------------------------------------------------

@@ -73,7 +73,7 @@ class Daemon:
         with ExitStack() as stack:
             stack.enter_context(StateLock(self._state_folder()))
             self._app = App(self._config, metrics=self._metrics, dry_run=self._dry_run)
-            stack.callback(lambda: self._app.close())
+            stack.callback(lambda: self._app.close())  # noqa: PLW0108  (a reload replaces the app)
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._on_stop)
             signal.signal(signal.SIGHUP, lambda *_: self._hup.set())

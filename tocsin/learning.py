@@ -206,7 +206,8 @@ def roll_back(state: State, component_type: str, version: int | None) -> str:
             raise ConfigError(f"{component_type}: there is no version before the one in force")
         version = earlier[-1]
     chosen = state.activate_model(component_type, version)
+    until = f"{utc(chosen.trained_on.end):%Y-%m-%d %H:%M} UTC"
     return (
-        f"{component_type}: version {version}, learnt until {utc(chosen.trained_on.end):%Y-%m-%d %H:%M} UTC, is in force from the next tick "
-        f"and pinned; `tocsin train --type {component_type}` takes the pin out"
+        f"{component_type}: version {version}, learnt until {until}, is in force from the next tick and pinned; "
+        f"`tocsin train --type {component_type}` takes the pin out"
     )

@@ -27,7 +27,6 @@ from tocsin.model import (
 from tocsin.settings import Settings
 from tocsin.timegrid import Calendar
 
-
 J = TypeVar("J")
 D = TypeVar("D")
 
@@ -118,9 +117,11 @@ class DesiredStore(Protocol):
         ...
 
     def record(self, before: Sequence[Desired], after: Sequence[Desired]) -> None:
-        """Store what delivery learnt (sent, seen, due, attempts, error, must_show). What a tick has changed meanwhile (code, text,
-        version, valid_until …) is left alone: only delivery's own columns are written, and `next_due_at`/`must_show` only where
-        `version` is still that of `before`."""
+        """Store what delivery learnt (sent, seen, due, attempts, error, must_show).
+
+        What a tick has changed meanwhile (code, text, version, valid_until …) is left alone: only delivery's own columns are
+        written, and `next_due_at`/`must_show` only where `version` is still that of `before`.
+        """
         ...
 
 

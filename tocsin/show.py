@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ from rich.text import Text
 
 from tocsin.model import Anomaly, Incident, Phase, Severity, Transition, utc
 from tocsin.settings import spell_duration
+from tocsin.store.lock import holder
 
 if TYPE_CHECKING:
     from tocsin.config import Config
@@ -62,6 +64,11 @@ class Progress:
         """A new bar; call what is returned with (done, total)."""
         task = self._bars.add_task(title, total=None)
         return lambda done, total: self._bars.update(task, completed=done, total=total)
+
+
+def emit(document: Any) -> None:
+    """Print a JSON document."""
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n")
 
 
 def configuration(facts: Mapping[str, Any]) -> None:
@@ -137,7 +144,7 @@ def incident_story(config: Config, incident: Incident, transitions: Sequence[Tra
 
     lines = [
         f"Incident {incident.id}",
-        f"{incident.component} ({incident.component_type}): {incident.severity.name}, {incident.phase.value}, {incident.signature}",
+        f"{incident.component} ({incident.component_type}): {incident.severity.name}, {incident.signature}, {incident.phase.value}",
         f"Since {at(incident.since)}, opened {at(incident.opened)}, last bad {at(incident.last_bad)}"
         + (f", recovered {at(incident.recovered)}" if incident.recovered is not None else ""),
         f"Surprise {incident.peak:.1f} at its worst: in normal operation {odds(incident.peak)} looks like this.",
@@ -211,8 +218,6 @@ def model_table(models: Sequence[ModelVersion]) -> None:
 
 def status_report(config: Config, state: State, now: float) -> dict[str, Any]:
     """How the installation is, as data; `problems` is empty when nothing needs a look."""
-    from tocsin.store.lock import holder
-
     problems: list[str] = list(state.problems)
     pid = holder(config.state)
     if pid is None:
@@ -258,9 +263,7 @@ def status_table(facts: Mapping[str, Any]) -> None:
         Text(f"Tocsin {'runs' if facts['running'] else 'does not run'}" + (f" (process {facts['pid']})" if facts["pid"] else ""))
     )
     out.print(Text(f"  state {facts['state']}"))
-    out.print(
-        f"  {facts['services']} services, {facts['services_confirmed']} confirmed by the far side, {facts['services_with_problems']} with problems"
-    )
+    out.print(f"  {facts['services']} services, {facts['services_confirmed']} of them confirmed by the far side")
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("type", "judged until", "model", "learnt to", "open"):
         table.add_column(column)

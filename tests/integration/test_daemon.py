@@ -108,7 +108,7 @@ def test_killed_ten_times_at_random_moments_nothing_is_lost(park: Park, tmp_path
     feed, daemon, engine = park({f"kpi-{name}": _real(SHARED / f"{name}.csv.gz") for name in ("007", "009", "018", "041")})
     assert daemon.command("run", "--once").returncode == 0
     twin = daemon.copy(tmp_path / "twin")
-    rng = random.Random(20261122)  # noqa: S311
+    rng = random.Random(20261122)
     with feed:
         daemon.start()
         for turn in range(10):
@@ -159,7 +159,7 @@ def _real(path: Path) -> Floats:
 def _get(daemon: Daemon, path: str) -> str:
     port = load(daemon.config).http.address()[1] if "thirty" not in daemon.config.read_text() else _port(daemon)
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:  # noqa: S310
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
             body: bytes = answer.read()
     except urllib.error.HTTPError as error:
         body = error.read()

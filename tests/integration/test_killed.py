@@ -24,7 +24,12 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 def lives(config: Path, failpoint: str = "") -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "TOCSIN_FAILPOINT": failpoint}
     return subprocess.run(
-        [sys.executable, "-m", "tests.crash", str(config)], env=environment, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-m", "tests.crash", str(config)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
 
 
@@ -62,7 +67,9 @@ def never_killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[s
 
 @pytest.mark.parametrize("nth", [1, 12])
 @pytest.mark.parametrize("failpoint", sorted(NAMES))
-def test_killed_there_nothing_is_lost(failpoint: str, nth: int, never_killed: tuple[Path, dict[str, object]], tmp_path: Path) -> None:
+def test_killed_there_nothing_is_lost(
+    failpoint: str, nth: int, never_killed: tuple[Path, dict[str, object]], tmp_path: Path
+) -> None:
     fresh, story = never_killed
     config = shutil.copytree(fresh, tmp_path / "site") / "tocsin.yaml"
     died = lives(config, f"{failpoint}:{nth}")

@@ -23,7 +23,10 @@ def day(text: str) -> int:
     return (date.fromisoformat(text) - date(1970, 1, 1)).days
 
 
-@given(st.integers(0, 4_000_000_000), st.sampled_from(["UTC", "Europe/Paris", "Asia/Kathmandu", "America/St_Johns", "Australia/Lord_Howe"]))
+@given(
+    st.integers(0, 4_000_000_000),
+    st.sampled_from(["UTC", "Europe/Paris", "Asia/Kathmandu", "America/St_Johns", "Australia/Lord_Howe"]),
+)
 def test_local_time_agrees_with_the_standard_library(instant: int, zone: str) -> None:
     local = datetime.fromtimestamp(instant, UTC).astimezone(ZoneInfo(zone))
     calendar = Calendar(zone)
@@ -72,7 +75,9 @@ def test_the_kind_of_day_changes_at_local_midnight() -> None:
     assert kinds.tolist() == [DayKind.WORKING, DayKind.SATURDAY]
 
 
-@pytest.mark.parametrize("wrong", [("Europe/Pariss",), ("UTC", "XX"), ("UTC", "", ("someday",)), ("UTC", "", ("32",)), ("../etc/passwd",)])
+@pytest.mark.parametrize(
+    "wrong", [("Europe/Pariss",), ("UTC", "XX"), ("UTC", "", ("someday",)), ("UTC", "", ("32",)), ("../etc/passwd",)]
+)
 def test_an_unknown_place_or_day_is_refused(wrong: tuple[str]) -> None:
     with pytest.raises(ValueError, match="no (time zone|public holidays|business day)"):
         Calendar(*wrong)

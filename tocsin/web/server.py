@@ -36,10 +36,10 @@ class Server:
 
     def __init__(self, app: Starlette, host: str, port: int) -> None:
         self._where = f"{host}:{port}"
-        self._server = uvicorn.Server(
-            uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1)
-        )
-        self._thread = threading.Thread(target=self._server.run, name="http", daemon=True)
+        config = uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False, lifespan="off")
+        config.timeout_graceful_shutdown = 1
+        self._server = uvicorn.Server(config)
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         try:
@@ -51,4 +51,5 @@ class Server:
 
     def stop(self) -> None:
         self._server.should_exit = True
-        self._thread.join(timeout=3)
+        if self._thread is not None:
+            self._thread.join(timeout=3)
