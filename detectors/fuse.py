@@ -88,7 +88,7 @@ def _by_size(index: SeriesIndex) -> Iterator[tuple[Ints, Ints]]:
 
 def _members(surprise: Floats, rows: Ints) -> Floats:
     """The surprises of each component, (n_components, n_detectors * size, n_buckets)."""
-    return np.moveaxis(surprise[:, rows], 0, 1).reshape(len(rows), -1, surprise.shape[2])
+    return np.moveaxis(surprise[:, rows], 0, 1).reshape(len(rows), len(surprise) * rows.shape[1], surprise.shape[2])
 
 
 def _largest(members: Floats) -> tuple[Floats, Floats]:

@@ -61,7 +61,8 @@ def learn_season(cells: Cells, halves: HalfHours, rehearsal: int) -> Season:
         merged = np.array([groups[DayKind(kind)] for kind in DayKind])[halves.kinds]
         forecasts["kind"] = _filled(_previous_of_kind(smooth, merged, rehearsal), forecasts["day"][:, :rehearsal])
         per_kind = {
-            group: _filled(median(_only(smooth, merged == group)), forecasts["day"][:, rehearsal]) for group in set(groups.values())
+            group: _filled(median(_only(smooth, merged == group)), forecasts["day"][:, rehearsal])
+            for group in set(groups.values())
         }
     weights = _weights({name: forecast[:, :rehearsal] for name, forecast in forecasts.items()}, cells[:, days - rehearsal :])
     rehearsed = sum(weights[name][:, None, None] * forecast[:, :rehearsal] for name, forecast in forecasts.items())

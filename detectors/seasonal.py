@@ -125,8 +125,7 @@ class Seasonal:
         self, values: Floats, halves: HalfHours, rehearsal: int, columns: slice, facts: Mapping[str, NDArray[np.generic]]
     ) -> tuple[dict[str, NDArray[np.generic]], Floats]:
         rows = len(values)
-        centre = quantile(values, 0.5) if values.shape[1] else np.full(rows, np.nan)
-        centre = np.where(np.isnan(centre), 0.0, centre)
+        centre = np.nan_to_num(np.asarray(median(values), np.float64))
         values = values - centre[:, None]
         cells = halves.cells(values)
         if not rehearsal or not rows:
@@ -208,7 +207,7 @@ class Seasonal:
         known = np.zeros(z.shape)
         known[:, 1:] = count[:, :-1]
         known[:, width + 1 :] -= count[:, : -width - 1]
-        return recent / np.maximum(known, width / 2)
+        return np.asarray(recent / np.maximum(known, width / 2), np.float64)
 
     # --- judging ------------------------------------------------------------------------------------------------------
 
@@ -268,11 +267,8 @@ class Seasonal:
 def _weighted(table: NDArray[np.floating], below: Ints, above: Ints, part: Floats) -> Floats:
     """`table` (n_series, cells) between two cells per bucket, (n_series, n_buckets)."""
     used, place = np.unique(np.concatenate([below, above]), return_inverse=True)
-    weights = np.zeros((len(used), len(part)), table.dtype)
-    columns = np.arange(len(part))
-    np.add.at(weights, (place[: len(part)], columns), 1.0 - part)
-    np.add.at(weights, (place[len(part) :], columns), part)
-    return np.asarray(table[:, used] @ weights, np.float64)
+    near = table[:, used].astype(np.float64)
+    return np.asarray(near[:, place[: len(part)]] * (1.0 - part) + near[:, place[len(part) :]] * part, np.float64)
 
 
 def _deviation(z: Floats, shift: Floats, up: NDArray[np.generic], down: NDArray[np.generic]) -> Floats:
@@ -301,4 +297,4 @@ PLUGIN = Plugin(
     build=_build,
 )
 
-__all__ = ["PLUGIN", "Seasonal", "SeasonalSettings", "Season"]
+__all__ = ["PLUGIN", "Season", "Seasonal", "SeasonalSettings"]

@@ -48,8 +48,7 @@ def quantile(values: NDArray[np.floating], share: float) -> NDArray[np.floating]
     above = np.minimum(below + 1, np.maximum(count - 1, 0))
     low = np.take_along_axis(result, below[..., None], axis=-1)[..., 0]
     high = np.take_along_axis(result, above[..., None], axis=-1)[..., 0]
-    between = np.asarray(low + (high - low) * (place - below), result.dtype)
-    return between
+    return np.asarray(low + (high - low) * (place - below), result.dtype)
 
 
 def median(values: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -120,7 +119,7 @@ class Tails:
         result += (second - first) * np.clip((deviation - common) / np.maximum(rare - common, _TINY), 0.0, 1.0)
         result += (self.far_surprise[:, None] - second) * np.clip((deviation - rare) / np.maximum(far - rare, _TINY), 0.0, 1.0)
         result += np.maximum(deviation - far, 0.0) * self.steepness[:, None]
-        return np.minimum(result, HIGHEST)
+        return np.asarray(np.minimum(result, HIGHEST), np.float64)
 
     def limit(self) -> Floats:
         """The deviation from which on surprise is above `LIMIT`, (n_rows,); infinite where none is."""

@@ -51,11 +51,12 @@ def learn(history: Frame, detectors: Sequence[Detector]) -> Models:
 def evaluate(frame: Frame, window: Window, detectors: Sequence[Detector], models: Models) -> Evaluation:
     """Judge `window`; `frame` may reach back before it, as far as the detectors look. A detector without a baseline is
     left out, and so is a signature none of whose detectors has one."""
-    scores = {
-        detector.name: _within(detector.score(frame, models.baselines[detector.name]), window)
-        for detector in detectors
-        if detector.name in models.baselines
-    }
+    scores = {}
+    for detector in detectors:
+        if detector.name in models.baselines:
+            back = window.reaching_back(detector.lookback).start
+            seen = frame.within(Window(max(frame.window.start, back), window.end, window.span))
+            scores[detector.name] = _within(detector.score(seen, models.baselines[detector.name]), window)
     fused = {}
     for signature, group in signatures(detectors).items():
         parts = [scores[detector.name] for detector in group if detector.name in scores]
@@ -64,22 +65,29 @@ def evaluate(frame: Frame, window: Window, detectors: Sequence[Detector], models
     return Evaluation(scores=scores, fused=fused)
 
 
+def relearn(
+    frame: Frame, detectors: Sequence[Detector], *, train: int, every: int, start: int | None = None
+) -> Iterator[tuple[Window, Models]]:
+    """What would have been learnt in a past: models refitted each `every` seconds on the `train` seconds before, and the
+    window each set of them judges. The first refit is at `start` (default: the frame's own), the others at multiples of
+    `every`. Windows tile the time from there to the frame's end."""
+    span = frame.window.span
+    first = frame.window.start if start is None else start
+    while first < frame.window.end:
+        due = (first // every + 1) * every
+        after = min(frame.window.end, max(first + span, -(-(due - frame.window.start) // span) * span + frame.window.start))
+        past = Window(max(frame.window.start, first - train // span * span), first, span)
+        models = learn(frame.within(past), detectors) if len(past) else Models(baselines={}, fusions={})
+        yield Window(first, after, span), models
+        first = after
+
+
 def walk(
     frame: Frame, detectors: Sequence[Detector], *, train: int, every: int, start: int | None = None
 ) -> Iterator[tuple[Window, Evaluation]]:
-    """Replay a past: refit each `every` seconds on the trailing `train` seconds, then judge the buckets up to the next
-    refit. The first refit is at `start` (default: the frame's own). Windows tile the time from there to the frame's end."""
-    span = frame.window.span
-    lookback = max((detector.lookback for detector in detectors), default=0)
-    first = frame.window.start if start is None else start
-    while first < frame.window.end:
-        after = min(frame.window.end, max(first + span, -(-((first // every + 1) * every - frame.window.start) // span) * span + frame.window.start))
-        window = Window(first, after, span)
-        past = Window(max(frame.window.start, first - train // span * span), first, span)
-        seen = Window(max(frame.window.start, window.reaching_back(lookback).start), after, span)
-        models = learn(frame.within(past), detectors) if len(past) else Models(baselines={}, fusions={})
-        yield window, evaluate(frame.within(seen), window, detectors, models)
-        first = after
+    """Replay a past: `relearn`, and judge each window with what was learnt before it."""
+    for window, models in relearn(frame, detectors, train=train, every=every, start=start):
+        yield window, evaluate(frame, window, detectors, models)
 
 
 def _within(scores: Scores, window: Window) -> Scores:
