@@ -37,7 +37,8 @@ state: var
 timezone: Europe/Paris
 deliver:
   sink: {{use: recording, file: passive-results.jsonl}}
-train: {{every: 6h, history: 4w}}
+  reassert: 1h
+train: {{every: 1d, history: 4w}}
 http: {{listen: null}}
 """
 
