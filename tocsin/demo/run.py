@@ -25,11 +25,11 @@ from tocsin.intake import Intake, Source
 from tocsin.model import Incident, Transition, Window
 from tocsin.report import comparison_table, render
 from tocsin.scoring import Evaluation
-from tocsin.show import Progress, console, incident_story
+from tocsin.show import Progress, console, emit, incident_story
 from tocsin.store.lock import StateLock
 
 PROTOCOL = (
-    "Both sides read the same values. Tocsin learned on the four weeks before, and learns again every six hours.",
+    "Both sides read the same values. Tocsin learned on the four weeks before, and learns again every day.",
     "It lived the week on a fast clock, through the engine, store, deliver loop and sink of the product.",
 )
 
@@ -79,12 +79,8 @@ def run_demo(*, seed: int, folder: Path | None, as_json: bool) -> int:
     )
     files = {"folder": place, "report": report, "passive_results": place / "passive-results.jsonl", "configuration": main}
     if as_json:
-        import json
-
         paths = {name: str(path) for name, path in files.items()}
-        print(
-            json.dumps({**document(comparison), "seed": seed, "seconds": round(time.monotonic() - began, 1), **paths}, indent=2)
-        )
+        emit({**document(comparison), "seed": seed, "seconds": round(time.monotonic() - began, 1), **paths})
         return 0
     out.print(Text(lead), "")
     out.print(comparison_table(sides(comparison), labelled=True))
