@@ -178,7 +178,8 @@ def _view(band: Band) -> tuple[float, float, tuple[str, ...]]:
     low, high = (low, high) if math.isfinite(low) and math.isfinite(high) else (0.0, 1.0)
     if low > 0 and low < 0.4 * high:
         low = 0.0
-    size = (high - low) or abs(high) or 1.0
+    largest = max(abs(low), abs(high))
+    size = high - low if high - low > max(1e-9 * largest, 1e-12) else max(largest, 1e-3)  # all the same, as far as can be seen
     near = [value for _, value in band.limits if low - 0.5 * size <= value <= high + 0.5 * size]
     low, high = min([low, *near]), max([high, *near])
     beyond = tuple(f"{name} {spell(value)}" for name, value in band.limits if value not in near)
