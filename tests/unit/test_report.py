@@ -255,6 +255,8 @@ def test_the_axis_says_local_time_on_days_of_23_and_25_hours(start: int, hours: 
 numbers = st.one_of(st.just(math.nan), st.floats(-1e9, 1e9, allow_nan=False))
 
 
+@example([(5e-324, math.nan, math.nan)], [])
+@example([(1e9, 1e9, 1e9 + 1e-6)], [1e9])
 @given(
     st.lists(st.tuples(numbers, numbers, numbers), min_size=1, max_size=60),
     st.lists(st.floats(-1e12, 1e12, allow_nan=False), max_size=3),
