@@ -26,7 +26,7 @@ from tocsin.errors import ConfigError, PermanentError, TransientError
 from tocsin.learning import Training
 from tocsin.model import CheckResult, Desired, Frame, Incident, Outcome, Phase, ServiceKey, Transition, Window, utc
 from tocsin.ports import Executor, Sink
-from tocsin.scale.local import InProcess, ProcessPool
+from tocsin.scale.local import ProcessPool
 from tocsin.scoring import Evaluation
 from tocsin.shard import DISCOVER_EVERY, MENTIONED, STREAM, Shard
 from tocsin.sight import Sight
@@ -61,6 +61,7 @@ class App:
         metrics: Metrics | None = None,
         dry_run: bool = False,
         sink: Sink | None = None,
+        executor: Executor | None = None,
         started: float | None = None,
         observe: Callable[[str, Evaluation], None] = lambda _component_type, _evaluation: None,
     ) -> None:
@@ -72,7 +73,8 @@ class App:
             self.history = History(self.folder / "history")
             self.sink = sink or self._build_sink(dry_run)
             self.shards = tuple(Shard.of(kind, (Ladder(Rung(kind.alert.ladder)),)) for kind in config.types)
-            self._executor: Executor = ProcessPool(config.train.workers) if config.train.workers > 1 else InProcess()
+            # A training needs hundreds of megabytes for a while: never in the process that ticks.
+            self._executor = executor or ProcessPool(config.train.workers)
             pace = Pace(
                 reassert=float(config.deliver.reassert),
                 read_back=float(config.deliver.read_back),

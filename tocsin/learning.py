@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-CHUNK_CELLS = 4_000_000
-"""Values a worker holds at once: 32 MB, several times that while it fits."""
+CHUNK_CELLS = 2_000_000
+"""Values a worker fits at once: 16 MB, and some fifteen times that while it does."""
 RETRY = 300
 """Seconds after a training that could not learn anything before the next try."""
 
@@ -120,7 +120,7 @@ def trim(frame: Frame) -> Frame:
 
 
 def chunks(index: SeriesIndex, buckets: int) -> Iterator[SeriesIndex]:
-    """The index cut between components, so that a chunk holds at most 4 million values (one component at least)."""
+    """The index cut between components, so that a chunk holds at most two million values (one component at least)."""
     most = max(1, CHUNK_CELLS // max(1, buckets))
     ends = [*index.component_starts[1:].tolist(), len(index)] if len(index) else []
     start = 0

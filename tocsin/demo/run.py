@@ -24,6 +24,7 @@ from tocsin.findings import document, report_data, sides
 from tocsin.intake import Intake, Source
 from tocsin.model import Incident, Transition, Window
 from tocsin.report import comparison_table, render
+from tocsin.scale.local import InProcess
 from tocsin.scoring import Evaluation
 from tocsin.show import Progress, console, emit, incident_story
 from tocsin.store.lock import StateLock
@@ -117,7 +118,7 @@ def _live(config: Config, park: Park, progress: Progress) -> Lived:
     def keep(component_type: str, evaluation: Evaluation) -> None:
         kept[component_type].append(evaluation)
 
-    with App(config, started=park.live.start, observe=keep) as app:
+    with App(config, executor=InProcess(), started=park.live.start, observe=keep) as app:
         for shard in app.shards:
             # Fast motion reads a week 336 times: from memory, where the product reads the files beside it.
             shard.intake = Intake([Source(name="park", collector=ParkSource(park, shard.name))], shard.metrics)
