@@ -1,0 +1,198 @@
+"""A wired Tocsin on a simulated clock: what it shows when things go wrong around it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.crash import SPAN, START, make
+from tocsin.app import App
+from tocsin.config import load
+from tocsin.errors import ConfigError, TransientError
+from tocsin.learning import roll_back
+from tocsin.model import Desired, Phase, Severity
+from tocsin.scale.local import InProcess
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An installation that has learnt and judged one bucket."""
+    config = make(tmp_path_factory.mktemp("app") / "site")
+    with App(load(config), executor=InProcess(), started=START) as app:
+        app.train(app.shards[0], START)
+        app.tick(app.shards[0], START)
+    return config.parent
+
+
+@pytest.fixture
+def site(template: Path, tmp_path: Path) -> Path:
+    import shutil
+
+    return shutil.copytree(template, tmp_path / "site") / "tocsin.yaml"
+
+
+@pytest.fixture
+def app(site: Path) -> Iterator[App]:
+    with App(load(site), executor=InProcess(), started=START) as one:
+        yield one
+
+
+def row(app: App, host: str, service: str = "Anomaly-web") -> Desired:
+    return next(row for row in app.state.all_desired() if (row.service.host, row.service.service) == (host, service))
+
+
+def run(app: App, ticks: int, first: int = 1) -> float:
+    now = START
+    for turn in range(first, first + ticks):
+        now = START + turn * SPAN
+        app.tick(app.shards[0], now)
+    return now
+
+
+def test_a_trouble_is_shown_with_value_band_and_since_when(app: App) -> None:
+    run(app, 8)
+    shown = row(app, "web-1")
+    assert shown.code is Severity.CRITICAL
+    assert shown.text.startswith("latency ") and ", expected " in shown.text and ", since " in shown.text
+    assert {perf.label for perf in shown.perf} >= {"latency.count", "latency.lower.count", "latency.upper.count"}
+    assert row(app, "web-3").code is Severity.OK
+
+
+def test_one_tick_over_many_buckets_tells_the_same_incidents_as_many_ticks(site: Path, tmp_path: Path) -> None:
+    import shutil
+
+    twin = shutil.copytree(site.parent, tmp_path / "twin") / "tocsin.yaml"
+    stories = []
+    for config, steps in ((site, [20]), (twin, range(1, 21))):
+        with App(load(config), executor=InProcess(), started=START) as app:
+            for turn in steps:
+                app.tick(app.shards[0], START + turn * SPAN)
+            stories.append([(one.id, one.since, one.opened, one.phase, one.peak) for one in app.state.incidents()])
+    assert stories[0] == stories[1] and len(stories[0]) == 2
+
+
+def test_a_source_that_is_down_makes_its_components_unknown_and_opens_nothing(app: App) -> None:
+    shard = app.shards[0]
+    run(app, 2)
+
+    def refuse(*_: object) -> None:
+        raise TransientError("the share is not mounted")
+
+    source = shard.intake._sources[0].collector
+    source.collect = refuse  # type: ignore[method-assign,assignment]
+    now = run(app, 8, first=3)
+    app.watch(now)
+    assert not app.state.incidents()
+    shown = row(app, "web-1")
+    assert shown.code is Severity.UNKNOWN and "the share is not mounted" in shown.text
+    own = row(app, "tocsin", "tocsin-sources")
+    assert own.code is not Severity.OK and "the share is not mounted" in own.text
+    del source.collect
+    run(app, 4, first=11)
+    assert row(app, "web-3").code is Severity.OK
+
+
+def test_what_is_older_than_six_hours_is_not_judged_and_counted(app: App) -> None:
+    later = START + 30 * 3600
+    window, too_old = app.shards[0].pending(later)
+    assert window.end - window.start == 6 * 3600 and too_old == 24 * 3600 // SPAN
+    app.tick(app.shards[0], later)
+    assert app.shards[0].watermark == later
+    assert app.metrics.skipped.labels("web")._value.get() == too_old
+
+
+def test_a_type_that_is_removed_is_closed_with_the_reason_and_taken_down(site: Path) -> None:
+    with App(load(site), executor=InProcess(), started=START) as app:
+        run(app, 9)
+        assert any(one.phase is Phase.OPEN for one in app.state.incidents())
+    component = site.parent / "components" / "web.yaml"
+    component.write_text(component.read_text().replace("component_type: web", "component_type: web2"))
+    with App(load(site), executor=InProcess(), started=START) as app:
+        gone = [one for one in app.state.incidents() if one.component_type == "web"]
+        assert gone and all(one.phase is Phase.RECOVERED for one in gone)
+        assert "no longer configured" in app.state.incident(gone[0].id)[1][-1].reason
+        assert not app.state.all_desired("web")
+
+
+def test_a_damaged_baseline_leaves_the_former_one_in_force(app: App) -> None:
+    shard = app.shards[0]
+    run(app, 1)
+    version = shard.model_version
+    app.train(shard, START + SPAN)
+    newest = app.state.active_model("web")
+    assert newest is not None and newest.version != version
+    (app.folder / newest.path).write_bytes(b"not a baseline")
+    run(app, 1, first=2)
+    assert shard.model_version == version and shard.fault
+    assert row(app, "web-3").code is Severity.OK
+
+
+def test_a_rollback_pins_and_a_training_by_hand_ends_it(app: App) -> None:
+    shard = app.shards[0]
+    app.train(shard, START)
+    assert "version 1" in roll_back(app.state, "web", None)
+    assert app.train(shard, START).kind == "stored"
+    active = app.state.active_model("web")
+    assert active is not None and active.version == 1 and active.pinned
+    assert app.train(shard, START, by_hand=True).kind == "learnt"
+    active = app.state.active_model("web")
+    assert active is not None and active.version == 4
+    with pytest.raises(ConfigError, match="99"):
+        roll_back(app.state, "web", 99)
+
+
+def test_on_the_rung_learn_nothing_is_sent_and_incidents_are_recorded(site: Path) -> None:
+    component = site.parent / "components" / "web.yaml"
+    component.write_text(component.read_text().replace("ladder: status", "ladder: learn"))
+    with App(load(site), executor=InProcess(), started=START) as app:
+        before = app.state.all_desired("web")
+        now = run(app, 8)
+        app.refresh(app.shards[0], now)
+        assert app.state.all_desired("web") == before
+        told = app.state.incidents()
+        assert told and told[0].held_by == (("ladder", "learn"),)
+
+
+def test_a_history_that_cannot_be_written_costs_no_alert(app: App) -> None:
+    def full(*_: object) -> None:
+        raise TransientError("No space left on device")
+
+    app.history.append = full  # type: ignore[method-assign]
+    run(app, 8)
+    assert row(app, "web-1").code is Severity.CRITICAL
+
+
+def test_a_dry_run_prints_what_it_would_send_and_leaves_the_state_alone(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = load(site)
+    with App(config, executor=InProcess(), dry_run=True, started=START) as app:
+        app.train(app.shards[0], START)
+        app.tick(app.shards[0], START)
+        app.deliver_step(START)
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("web-1;Anomaly-web;0;OK: ") for line in lines)
+    assert not (site.parent / "sent.jsonl").exists()
+    assert len(list((config.state / "models" / "web").glob("*.npz"))) == 1
+
+
+def test_quiet_services_are_said_anew_once_per_re_assertion_period(app: App) -> None:
+    shard = app.shards[0]
+    now = run(app, 1)
+    app.refresh(shard, now)
+    said = sum(app.refresh(shard, now + second) for second in range(1, app.config.deliver.reassert + 1))
+    assert said == 3
+    assert min(row.valid_until for row in app.state.all_desired("web")) > now + app.config.deliver.reassert
+
+
+def test_what_was_sent_is_one_json_object_a_line(app: App, site: Path) -> None:
+    now = run(app, 8)
+    app.watch(now)
+    app.deliver_step(now)
+    lines = [json.loads(line) for line in (site.parent / "sent.jsonl").read_text().splitlines()]
+    assert {line["service"] for line in lines} >= {"Anomaly-web", "tocsin-heartbeat", "tocsin-sources", "tocsin-delivery"}
+    assert all(np.isfinite(perf["value"]) for line in lines for perf in line["perf"])
