@@ -307,3 +307,25 @@ def test_the_compose_file_holds_together() -> None:
     variables = {secret["environment"] for secret in compose["secrets"].values()}
     variables |= set(re.findall(r"(?<!\$)\$\{(\w+)", (ROOT / "docker-compose.yml").read_text()))
     assert variables == set(re.findall(r"(?m)^(\w+)=", example))
+
+
+# --- what can be asked is written down ----------------------------------------------------------------------------------
+
+
+def test_every_metric_is_documented() -> None:
+    from tocsin.telemetry import Metrics
+
+    page = (ROOT / "docs" / "operations.md").read_text()
+    names = [f"{family.name}{'_total' if family.type == 'counter' else ''}" for family in Metrics().registry.collect()]
+    assert [name for name in names if f"`{name}`" not in page] == []
+
+
+def test_every_command_is_in_the_readme_or_its_pages() -> None:
+    from typer.main import get_command
+
+    from tocsin.cli import app
+
+    pages = "\n".join(path.read_text() for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))])
+    names = list(get_command(app).commands)  # type: ignore[attr-defined]
+    assert len(names) > 12
+    assert [name for name in names if f"tocsin {name}" not in pages] == []

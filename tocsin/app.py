@@ -24,7 +24,7 @@ from tocsin.config import Config
 from tocsin.engine import assess
 from tocsin.errors import ConfigError, PermanentError, TransientError
 from tocsin.learning import Training
-from tocsin.model import CheckResult, Desired, Frame, Incident, Outcome, Phase, ServiceKey, Transition, Window, utc
+from tocsin.model import CheckResult, Desired, Frame, Incident, Outcome, Phase, Sent, ServiceKey, Transition, Window, utc
 from tocsin.ports import Executor, Sink
 from tocsin.scale.local import ProcessPool
 from tocsin.scoring import Evaluation
@@ -389,6 +389,9 @@ class App:
             self._delivery_error = "" if done.read_back else done.why
         if done.read_back:
             self.metrics.undelivered.set(done.unconfirmed)
+            self.metrics.undeliverable.set(done.undeliverable)
+        for answer, count in ((Sent.YES, done.accepted), (Sent.NO, done.refused), (Sent.UNKNOWN, done.unanswered)):
+            self.metrics.sent.labels(answer.value).inc(count)
         return done
 
     def delivered(self, now: float) -> bool:
@@ -397,7 +400,6 @@ class App:
 
     def _on_send(self, reason: Reason, result: CheckResult, outcome: Outcome) -> None:
         failpoints.reached("after_send")
-        self.metrics.sent.labels(outcome.sent.value).inc()
         if self._dry_run:
             perf = perfdata(result.perf)
             line = f"{result.service.host};{result.service.service};{int(result.code)};{result.text}"

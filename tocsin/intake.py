@@ -83,7 +83,7 @@ class Intake:
 
     def check(self) -> list[str]:
         """What a person should put right in the sources, a sentence each."""
-        problems = []
+        problems: list[str] = []
         for source in self._sources:
             try:
                 problems += source.collector.check()

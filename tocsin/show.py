@@ -142,9 +142,10 @@ def incident_story(config: Config, incident: Incident, transitions: Sequence[Tra
     def at(seconds: int) -> str:
         return _local(config, incident.component_type, seconds)
 
+    code = incident.severity.name
     lines = [
         f"Incident {incident.id}",
-        f"{incident.component} ({incident.component_type}): {incident.severity.name}, {incident.signature}, {incident.phase.value}",
+        f"{incident.component} ({incident.component_type}): {code}, {incident.signature}, {incident.phase.value}",
         f"Since {at(incident.since)}, opened {at(incident.opened)}, last bad {at(incident.last_bad)}"
         + (f", recovered {at(incident.recovered)}" if incident.recovered is not None else ""),
         f"Surprise {incident.peak:.1f} at its worst: in normal operation {odds(incident.peak)} looks like this.",

@@ -68,6 +68,7 @@ class Metrics:
         self.skipped = counter("buckets_not_evaluated_total", "Buckets that were too old to judge after an outage.", by_type)
         self.sent = counter("results_sent_total", "Passive results handed to the transport, by its answer.", ("answer",))
         self.undelivered = gauge("services_not_delivered", "Services that the far side does not show as they should be.")
+        self.undeliverable = gauge("services_undeliverable", "Services that do not exist on the far side.")
         self.missed_runs = counter("missed_runs_total", "Scheduled jobs that were missed or failed.", ("job",))
         self.reload_ok = gauge("config_last_reload_successful", "1 when the last load of the configuration worked.")
         self.reload_at = gauge("config_last_reload_success_timestamp_seconds", "When the configuration in force was loaded.")

@@ -36,9 +36,17 @@ class Server:
 
     def __init__(self, app: Starlette, host: str, port: int) -> None:
         self._where = f"{host}:{port}"
-        config = uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False, lifespan="off")
-        config.timeout_graceful_shutdown = 1
-        self._server = uvicorn.Server(config)
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                host=host,
+                port=port,
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                timeout_graceful_shutdown=1,
+            )
+        )
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
