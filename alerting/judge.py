@@ -39,7 +39,7 @@ class Rules:
     close_of: int = 4
     critical_surprise: float = 6.0
     better_buckets: int = 3
-    recent: int = 12 * 3600
+    recent: int = 30 * 60
     reopen: int = 30 * 60
 
     def __post_init__(self) -> None:

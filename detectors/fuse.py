@@ -20,6 +20,11 @@ CAP = 12.0
 """Surprise that one series counts for at most."""
 TOP = 6
 """The mean is over the largest `1 / TOP` of the surprises, three at least."""
+AHEAD = 1.1
+"""As in `detectors.seasonal`: the means of days to come are a little larger than those of the rehearsal."""
+FLATTEST = 0.5
+"""Orders of magnitude that one more unit of the mean counts for at least. The mean is itself a surprise: where all series move
+as one it would be 1, and an incident in the history must not make the next one look ordinary."""
 LEAST = 40
 """Rehearsed buckets that a component needs to be calibrated."""
 
@@ -36,7 +41,8 @@ class Fusion:
         tails = np.full((len(index.components), 5), np.nan, np.float32)
         for components, rows in _by_size(index):
             if rows.shape[1] * len(rehearsals) > 1:
-                tails[components] = Tails.fit(_largest(_members(surprise, rows))[0], LEAST).to_array()
+                learnt = Tails.fit(_largest(_members(surprise, rows))[0], LEAST)
+                tails[components] = learnt.widened(AHEAD).at_least_as_steep(FLATTEST).to_array()
         return Baseline(
             detector="fusion",
             index=SeriesIndex(SeriesKey(component, "") for component in index.components),

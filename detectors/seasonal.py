@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from detectors.halfhours import HalfHours, between_centres
 from detectors.season import Season, learn_season
-from tocsin.calibration import Tails, median, quantile
+from tocsin.calibration import Tails, median, quantiles
 from tocsin.model import Baseline, Direction, Fitted, Floats, Frame, Ints, Metric, Scores, Window
 from tocsin.ports import Plugin, Surroundings
 from tocsin.settings import Settings
@@ -35,6 +35,9 @@ CLIP = 3.0
 """Spreads that one bucket counts for at most in the recent deviation."""
 SHRINK = 8.0
 """Days of its own that a half-hour's spread needs to count as much as that of the whole day."""
+AHEAD = 1.2
+"""Deviations of days to come are judged as if so many times smaller: what was learnt is a little too narrow for them. Chosen so
+that the promised rate is met in the mean over real sets (docs/detection/quality.md)."""
 NARROWEST = 0.25
 """A half-hour's spread is at least this part of the whole day's; and one side at least half the other's."""
 ROWS = 64
@@ -125,20 +128,20 @@ class Seasonal:
         self, values: Floats, halves: HalfHours, rehearsal: int, columns: slice, facts: Mapping[str, NDArray[np.generic]]
     ) -> tuple[dict[str, NDArray[np.generic]], Floats]:
         rows = len(values)
-        centre = np.nan_to_num(np.asarray(median(values), np.float64))
-        values = values - centre[:, None]
         cells = halves.cells(values)
+        centre = np.nan_to_num(np.asarray(median(cells.reshape(rows, cells.shape[1] * SLOTS_PER_DAY)), np.float64))
+        cells -= centre[:, None, None]
         if not rehearsal or not rows:
             nothing = np.full((rows, values[:, columns].shape[1]), np.nan)
             return self._nothing(rows), nothing
         season = learn_season(cells, halves, rehearsal)
-        inside = values[:, columns]
+        inside = values[:, columns] - centre[:, None]
         starts = halves.window.starts[columns]
         first_day = halves.days - rehearsal
         began = halves.start + first_day * SLOTS_PER_DAY * SLOT
         forecast = between_centres(halves.in_time(season.rehearsed, first_day), starts, self.span, began)
         residual = inside - forecast
-        spread = self._spread(residual, values, centre, halves, first_day, columns)
+        spread = self._spread(residual, centre, cells, halves, first_day, columns)
         by_time = np.repeat(spread[:, :, None], rehearsal, axis=2)
         above = between_centres(halves.in_time(by_time[:, 0], first_day), starts, self.span, began)
         below = between_centres(halves.in_time(by_time[:, 1], first_day), starts, self.span, began)
@@ -154,7 +157,7 @@ class Seasonal:
             "season": season.table.astype(np.float32),
             "spread": spread.astype(np.float32),
             "follow": follow.astype(np.float32),
-            "tails": tails.to_array(),
+            "tails": tails.widened(AHEAD).to_array(),
         }
         return arrays, tails.surprise(deviation)
 
@@ -168,12 +171,12 @@ class Seasonal:
         }
 
     def _spread(
-        self, residual: Floats, values: Floats, centre: Floats, halves: HalfHours, first_day: int, columns: slice
+        self, residual: Floats, centre: Floats, cells: Floats, halves: HalfHours, first_day: int, columns: slice
     ) -> Floats:
         """How far values usually are above and below, per local half-hour, (n_series, 2, 48); as a standard deviation."""
-        size = np.abs(residual)
-        whole = np.maximum(1.4826 * median(size), NARROWEST / 1.645 * quantile(size, 0.9))
-        usual = np.fmax(np.abs(centre), median(np.abs(values)))
+        usual, large = quantiles(np.abs(residual).astype(np.float32), 0.5, 0.9)
+        whole = np.maximum(1.4826 * usual, NARROWEST / 1.645 * large)
+        usual = np.fmax(np.abs(centre), median(np.abs(cells).reshape(len(cells), -1)))
         floor = np.fmax(1e-6 * usual, 1e-9)
         whole = np.fmax(whole, floor)
         grouped = halves.grouped(residual, columns, first_day)

@@ -53,7 +53,10 @@ class Silence:
         """Learn the gaps of the last two weeks, from each row's first value on; the rehearsal is those weeks."""
         window = history.window
         buckets = min(len(window), max(1, REHEARSAL * DAY // self.span))
-        gaps = self._gaps(~np.isnan(history.values), history.known)[:, len(window) - buckets :]
+        gaps = self._gaps(~np.isnan(history.values), history.known)
+        # A gap that goes on is not learnt from: it is what is being judged.
+        ended = len(window) - np.argmax(~np.isnan(history.values)[:, ::-1], axis=1) if len(window) else np.zeros(len(gaps))
+        gaps = np.where(np.arange(len(window)) < ended[:, None], gaps, np.nan)[:, len(window) - buckets :]
         there = np.count_nonzero(~np.isnan(gaps), axis=1)
         first = np.argmax(~np.isnan(history.values), axis=1) if len(window) else np.zeros(len(history.index))
         age = (len(window) - first) * self.span
@@ -89,9 +92,14 @@ class Silence:
         """Judge every bucket by the gap it ends, as far as the frame and `lookback` go back. Nothing is expected of the
         values themselves."""
         rows = frame.index.rows_in(baseline.index)
-        tails = Tails.from_array(baseline.arrays["gaps"][rows])
-        gaps = self._gaps(~np.isnan(frame.values), frame.known, from_start=True)
-        surprise = np.where((rows < 0)[:, None], np.nan, tails.surprise(gaps))
+        array = baseline.arrays["gaps"] if frame.index == baseline.index else baseline.arrays["gaps"][rows]
+        missing = np.isnan(frame.values)
+        surprise = np.zeros(frame.values.shape)
+        surprise[(rows < 0) | np.isnan(array[:, 2])] = np.nan
+        # Most series miss nothing: only the others cost anything.
+        some = np.flatnonzero(missing.any(axis=1) & (rows >= 0))
+        gaps = self._gaps(~missing[some], frame.known[some], from_start=True)
+        surprise[some] = Tails.from_array(array[some]).surprise(gaps)
         unknown = np.broadcast_to(np.nan, surprise.shape)
         return Scores(index=frame.index, window=frame.window, surprise=surprise, expected=unknown, lower=unknown, upper=unknown)
 

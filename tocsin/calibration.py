@@ -8,7 +8,7 @@ on series whose past says nothing of their future.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,22 +38,25 @@ def ordered(values: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDArray
     return result, values.shape[-1] - np.isnan(result).sum(axis=-1)
 
 
-def quantile(values: NDArray[np.floating], share: float) -> NDArray[np.floating]:
-    """Quantile along the last axis, NaN left out, interpolated; NaN where there is nothing. No warnings."""
+def quantiles(values: NDArray[np.floating], *shares: float) -> list[NDArray[np.floating]]:
+    """Quantiles along the last axis, NaN left out, interpolated; NaN where there is nothing. No warnings."""
     if not values.shape[-1]:
-        return np.full(values.shape[:-1], np.nan)
+        return [np.full(values.shape[:-1], np.nan) for _ in shares]
     result, count = ordered(values)
-    place = np.maximum(count - 1, 0) * share
-    below = place.astype(np.int64)
-    above = np.minimum(below + 1, np.maximum(count - 1, 0))
-    low = np.take_along_axis(result, below[..., None], axis=-1)[..., 0]
-    high = np.take_along_axis(result, above[..., None], axis=-1)[..., 0]
-    return np.asarray(low + (high - low) * (place - below), result.dtype)
+    found = []
+    for share in shares:
+        place = np.maximum(count - 1, 0) * share
+        below = place.astype(np.int64)
+        above = np.minimum(below + 1, np.maximum(count - 1, 0))
+        low = np.take_along_axis(result, below[..., None], axis=-1)[..., 0]
+        high = np.take_along_axis(result, above[..., None], axis=-1)[..., 0]
+        found.append(np.asarray(low + (high - low) * (place - below), result.dtype))
+    return found
 
 
 def median(values: NDArray[np.floating]) -> NDArray[np.floating]:
     """Median along the last axis, NaN left out; NaN where there is nothing. No warnings."""
-    return quantile(values, 0.5)
+    return quantiles(values, 0.5)[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +113,20 @@ class Tails:
             far_surprise=-np.log10(chance) * enough,
             steepness=steepness * enough,
         )
+
+    def widened(self, factor: float) -> Tails:
+        """The same for deviations that are `factor` times as large: days to come differ from those that were learnt from."""
+        return Tails(
+            common=self.common * factor,
+            rare=self.rare * factor,
+            far=self.far * factor,
+            far_surprise=self.far_surprise,
+            steepness=self.steepness / factor,
+        )
+
+    def at_least_as_steep(self, steepness: float) -> Tails:
+        """The same, but no tail is flatter than `steepness` orders of magnitude per unit of deviation."""
+        return replace(self, steepness=np.maximum(self.steepness, steepness))
 
     def surprise(self, deviation: NDArray[np.floating]) -> Floats:
         """Surprise of deviations (n_rows, n_buckets), all >= 0; NaN stays NaN, 0 is never surprising."""

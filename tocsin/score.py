@@ -2,7 +2,7 @@
 
 A file is one component. Its rows are put into buckets; the length of a bucket is read off the first rows, so that what
 comes later cannot change it. Each six hours everything is learnt again from the four weeks before. A row that is late, or
-second in its bucket, is judged by its own value and not learnt from.
+second in its bucket, is judged by its own value and not learnt from. A row without any value has no surprise.
 """
 
 from __future__ import annotations
@@ -301,6 +301,8 @@ def _judge_part(part: _Rows, detectors: Sequence[Detector], rules: Rules, column
             memory.states[signature] = judged.state
             alert |= judged.alert[0]
         said = _said(evaluation, detectors)
+        # A row without a value says nothing that could be surprising; that it is silent shows in `alert`.
+        said[0, np.isnan(frame.values[:, inside]).all(axis=0)] = np.nan
         whole = np.concatenate([memory.recent, said[0]])
         new = onset(whole[None, :], remembered)[0, len(memory.recent) :]
         on_time, late = here[part.first[here]], here[~part.first[here]]
@@ -314,6 +316,7 @@ def _judge_part(part: _Rows, detectors: Sequence[Detector], rules: Rules, column
             before = whole[max(0, len(memory.recent) + int(column[0]) - remembered) : len(memory.recent) + int(column[0]) + 1]
             height = np.max(before[~np.isnan(before)], initial=-np.inf)
             said_late = np.stack([_said(one, detectors)[:, 0] for one in again], axis=1)
+            said_late[0, np.isnan(part.values[:, rows]).all(axis=0)] = np.nan
             new_late = np.where(np.isnan(said_late[0]), np.nan, np.where(said_late[0] > height, said_late[0], 0.0))
             _fill(columns, part.numbers[rows], said_late, new_late, alert[column])
             for row, one in zip(rows, again, strict=True):
