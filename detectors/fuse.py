@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tocsin.calibration import Tails
-from tocsin.model import Baseline, Floats, Fused, Ints, Scores, SeriesIndex, SeriesKey, Window
+from tocsin.model import Baseline, Floats, Fused, Ints, Scores, SeriesIndex, Window
 
 CAP = 12.0
 """Surprise that one series counts for at most."""
@@ -45,7 +45,7 @@ class Fusion:
                 tails[components] = learnt.widened(AHEAD).at_least_as_steep(FLATTEST).to_array()
         return Baseline(
             detector="fusion",
-            index=SeriesIndex(SeriesKey(component, "") for component in index.components),
+            index=index.by_component,
             trained_on=window,
             arrays={"tails": tails},
             facts={"format": 1, "cap": CAP, "top": TOP},
@@ -56,9 +56,8 @@ class Fusion:
         judged series, or that was not learnt, is not judged."""
         index, window = scores[0].index, scores[0].window
         surprise = _stacked(scores, window)
-        keys = SeriesIndex(SeriesKey(component, "") for component in index.components)
-        places = keys.rows_in(baseline.index)
-        fused = np.full((len(keys), len(window)), np.nan)
+        places = index.by_component.rows_in(baseline.index)
+        fused = np.full((len(places), len(window)), np.nan)
         share = np.zeros((len(index), len(window)))
         for components, rows in _by_size(index):
             members = _members(surprise, rows)

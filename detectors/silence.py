@@ -88,20 +88,22 @@ class Silence:
             ),
         )
 
-    def score(self, frame: Frame, baseline: Baseline) -> Scores:
+    def score(self, frame: Frame, baseline: Baseline, window: Window | None = None) -> Scores:
         """Judge every bucket by the gap it ends, as far as the frame and `lookback` go back. Nothing is expected of the
         values themselves."""
         rows = frame.index.rows_in(baseline.index)
         array = baseline.arrays["gaps"] if frame.index == baseline.index else baseline.arrays["gaps"][rows]
+        window = window or frame.window
+        columns = window.columns_in(frame.window)
         missing = np.isnan(frame.values)
-        surprise = np.zeros(frame.values.shape)
+        surprise = np.where(missing[:, columns] & ~frame.known[:, columns], np.nan, 0.0)
         surprise[(rows < 0) | np.isnan(array[:, 2])] = np.nan
         # Most series miss nothing: only the others cost anything.
-        some = np.flatnonzero(missing.any(axis=1) & (rows >= 0))
-        gaps = self._gaps(~missing[some], frame.known[some], from_start=True)
+        some = np.flatnonzero((missing & frame.known)[:, columns].any(axis=1) & (rows >= 0))
+        gaps = self._gaps(~missing[some], frame.known[some], from_start=True)[:, columns]
         surprise[some] = Tails.from_array(array[some]).surprise(gaps)
         unknown = np.broadcast_to(np.nan, surprise.shape)
-        return Scores(index=frame.index, window=frame.window, surprise=surprise, expected=unknown, lower=unknown, upper=unknown)
+        return Scores(index=frame.index, window=window, surprise=surprise, expected=unknown, lower=unknown, upper=unknown)
 
     def _gaps(self, there: Bools, known: Bools, *, from_start: bool = False) -> Floats:
         """Buckets without value up to and with each one, (n_series, n_buckets): 0 where there is a value, NaN where it is

@@ -115,6 +115,11 @@ class SeriesIndex(Sequence[SeriesKey]):
         return np.repeat(np.arange(len(self.components)), counts)
 
     @cached_property
+    def by_component(self) -> SeriesIndex:
+        """One row per component, its metric empty: the index of what is learnt of whole components."""
+        return SeriesIndex(SeriesKey(component, "") for component in self.components)
+
+    @cached_property
     def rows(self) -> Mapping[SeriesKey, int]:
         """The row of each key."""
         return {key: row for row, key in enumerate(self.keys)}

@@ -76,9 +76,11 @@ class Detector(Protocol):
         """Learn every row from its own history. Rows with too little history get a baseline that judges nothing."""
         ...
 
-    def score(self, frame: Frame, baseline: Baseline) -> Scores:
-        """Judge every bucket from what came before it. Rows follow `frame.index`, which may differ from the baseline's:
-        a row the baseline does not know is not judged."""
+    def score(self, frame: Frame, baseline: Baseline, window: Window | None = None) -> Scores:
+        """Judge the buckets of `window` (default: of the whole frame), each from what came before it in the frame.
+
+        Rows follow `frame.index`, which may differ from the baseline's: a row the baseline does not know is not judged.
+        """
         ...
 
 

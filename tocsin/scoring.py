@@ -56,7 +56,7 @@ def evaluate(frame: Frame, window: Window, detectors: Sequence[Detector], models
         if detector.name in models.baselines:
             back = window.reaching_back(detector.lookback).start
             seen = frame.within(Window(max(frame.window.start, back), window.end, window.span))
-            scores[detector.name] = _within(detector.score(seen, models.baselines[detector.name]), window)
+            scores[detector.name] = detector.score(seen, models.baselines[detector.name], window)
     fused = {}
     for signature, group in signatures(detectors).items():
         parts = [scores[detector.name] for detector in group if detector.name in scores]
@@ -89,14 +89,3 @@ def walk(
     for window, models in relearn(frame, detectors, train=train, every=every, start=start):
         yield window, evaluate(frame, window, detectors, models)
 
-
-def _within(scores: Scores, window: Window) -> Scores:
-    columns = window.columns_in(scores.window)
-    return Scores(
-        index=scores.index,
-        window=window,
-        surprise=scores.surprise[:, columns],
-        expected=scores.expected[:, columns],
-        lower=scores.lower[:, columns],
-        upper=scores.upper[:, columns],
-    )

@@ -50,12 +50,13 @@ class Level:
         baseline = Baseline(detector=self.name, index=history.index, trained_on=history.window, arrays={"middle": middle})
         return Fitted(baseline=baseline, rehearsal=self.score(history, baseline))
 
-    def score(self, frame: Frame, baseline: Baseline) -> Scores:
+    def score(self, frame: Frame, baseline: Baseline, window: Window | None = None) -> Scores:
         rows = frame.index.rows_in(baseline.index)
-        middle = np.where(rows >= 0, baseline.arrays["middle"][rows], np.nan)[:, None] + np.zeros_like(frame.values)
-        surprise = np.abs(frame.values - middle) * 3 / 3.5
+        seen = frame if window is None else frame.within(window)
+        middle = np.where(rows >= 0, baseline.arrays["middle"][rows], np.nan)[:, None] + np.zeros_like(seen.values)
+        surprise = np.abs(seen.values - middle) * 3 / 3.5
         return Scores(
-            index=frame.index, window=frame.window, surprise=surprise, expected=middle, lower=middle - 3.5, upper=middle + 3.5
+            index=seen.index, window=seen.window, surprise=surprise, expected=middle, lower=middle - 3.5, upper=middle + 3.5
         )
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from sqlalchemy import Row
 
 from tocsin.model import Anomaly, Desired, Incident, Perf, Phase, ServiceKey, Severity, Transition, Window
+
+_ANOMALY = tuple(field.name for field in fields(Anomaly))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +44,7 @@ def incident_row(incident: Incident) -> dict[str, Any]:
         "surprise": float(incident.surprise),
         "peak": float(incident.peak),
         "version": int(incident.version),
-        "anomalies": _encode([astuple(anomaly) for anomaly in incident.anomalies]),
+        "anomalies": _encode([[getattr(anomaly, name) for name in _ANOMALY] for anomaly in incident.anomalies]),
         "held_by": _encode(incident.held_by),
     }
 
