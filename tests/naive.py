@@ -214,3 +214,25 @@ class NaiveHistory:
                 if (place := (component_type, window.span, key, start)) in self.cells:
                     frame.values[row, column], frame.known[row, column] = self.cells[place], True
         return frame
+
+
+# --- detectors ----------------------------------------------------------------------------------------------------------
+
+
+def naive_gaps(there: list[bool], known: list[bool], most: int, *, from_start: bool) -> list[float]:
+    """One series' buckets without value up to and with each one, bucket after bucket; what is not known is not counted."""
+    gaps, gap = [], 0.0 if from_start else math.nan
+    for here, asked in zip(there, known, strict=True):
+        if here:
+            gap = 0.0
+        elif asked:
+            gap += 1
+        gaps.append(min(gap, most) if (here or asked) and not math.isnan(gap) else math.nan)
+    return gaps
+
+
+def naive_fused_mean(surprises: list[float], top: int = 6, cap: float = 12.0) -> float:
+    """The mean of the largest sixth of a component's surprises in one bucket, three at least; NaN when none is judged."""
+    judged = sorted((min(one, cap) for one in surprises if not math.isnan(one)), reverse=True)
+    most = min(len(surprises), max(3, len(surprises) // top))
+    return sum(judged[:most]) / most if judged else math.nan
