@@ -220,7 +220,7 @@ class Seasonal:
         own = {name: array if frame.index == baseline.index else array[rows] for name, array in baseline.arrays.items()}
         unknown = rows < 0
         below_cells, above_cells, part = self._cells(frame.window.starts)
-        season = own["season"].reshape(len(rows), -1)
+        season = own["season"].reshape(len(rows), len(DayKind) * SLOTS_PER_DAY)
         centre = own["centre"][:, None]
         location = centre + _weighted(season, below_cells, above_cells, part)
         slots = below_cells % SLOTS_PER_DAY, above_cells % SLOTS_PER_DAY
