@@ -10,7 +10,21 @@ from dataclasses import replace
 import numpy as np
 
 from tocsin.errors import TransientError
-from tocsin.model import CheckResult, Frame, Outcome, Sent, SeriesIndex, SeriesKey, ServiceKey, Severity, Shown, Window
+from tocsin.model import (
+    Baseline,
+    CheckResult,
+    Fitted,
+    Frame,
+    Outcome,
+    Scores,
+    Sent,
+    SeriesIndex,
+    SeriesKey,
+    ServiceKey,
+    Severity,
+    Shown,
+    Window,
+)
 
 
 class ListCollector:
@@ -95,3 +109,45 @@ def no_room() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+class LevelDetector:
+    """Judges by the distance from the mean of the history, in spreads, and by nothing else; remembers what it was shown.
+
+    Surprise is that distance averaged over the bucket and the two before it, so that it needs a `lookback`.
+    """
+
+    def __init__(self, span: int, name: str = "level", signature: str = "anomaly") -> None:
+        self.name, self.signature, self.lookback = name, signature, 2 * span
+        self.learnt: list[Window] = []
+        self.shown: list[Window] = []
+
+    def fit(self, history: Frame) -> Fitted:
+        self.learnt.append(history.window)
+        mean = np.array([np.mean(row[~np.isnan(row)]) if (~np.isnan(row)).any() else np.nan for row in history.values])
+        spread = np.array([np.std(row[~np.isnan(row)]) + 1.0 if (~np.isnan(row)).any() else np.nan for row in history.values])
+        arrays = {"mean": mean.reshape(-1), "spread": spread.reshape(-1)}
+        baseline = Baseline(detector=self.name, index=history.index, trained_on=history.window, arrays=arrays)
+        return Fitted(baseline=baseline, rehearsal=self._judge(history, baseline, history.window))
+
+    def score(self, frame: Frame, baseline: Baseline, window: Window | None = None) -> Scores:
+        self.shown.append(frame.window)
+        return self._judge(frame, baseline, window or frame.window)
+
+    def _judge(self, frame: Frame, baseline: Baseline, window: Window) -> Scores:
+        rows = frame.index.rows_in(baseline.index)
+        known = (rows >= 0)[:, None]
+        mean, spread = (baseline.arrays[name][np.maximum(rows, 0)][:, None] for name in ("mean", "spread"))
+        far = np.abs(frame.values - mean) / spread
+        before = np.concatenate([np.full((len(far), 2), np.nan), np.where(np.isnan(far), 0.0, far)], axis=1)
+        near = np.nan_to_num(before[:, :-2]) + np.nan_to_num(before[:, 1:-1]) + far
+        surprise = np.where(known, near / 3.0, np.nan)[:, window.columns_in(frame.window)]
+        expected = np.broadcast_to(np.where(known, mean, np.nan), surprise.shape)
+        return Scores(
+            index=frame.index,
+            window=window,
+            surprise=surprise,
+            expected=expected,
+            lower=expected - spread,
+            upper=expected + spread,
+        )

@@ -163,15 +163,19 @@ def join(parts: Iterable[Mapping[str, Baseline]]) -> dict[str, Baseline]:
         )
         if not pieces:
             continue
+        keys = [key for piece in pieces for key in piece.index]
+        index = SeriesIndex(keys)
+        # Pieces that interleave come out in the index's order, not in their own.
+        order = np.fromiter((index.rows[key] for key in keys), np.int64, len(keys)).argsort()
         joined[name] = Baseline(
             detector=pieces[0].detector,
-            index=SeriesIndex([key for piece in pieces for key in piece.index]),
+            index=index,
             trained_on=Window(
                 min(piece.trained_on.start for piece in pieces),
                 max(piece.trained_on.end for piece in pieces),
                 pieces[0].trained_on.span,
             ),
-            arrays={key: np.concatenate([piece.arrays[key] for piece in pieces]) for key in pieces[0].arrays},
+            arrays={key: np.concatenate([piece.arrays[key] for piece in pieces])[order] for key in pieces[0].arrays},
             facts=pieces[0].facts,
         )
     return joined
