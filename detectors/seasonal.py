@@ -180,7 +180,7 @@ class Seasonal:
         floor = np.fmax(1e-6 * usual, 1e-9)
         whole = np.fmax(whole, floor)
         grouped = halves.grouped(residual, columns, first_day)
-        places = halves.places[first_day:] - first_day * SLOTS_PER_DAY
+        places = np.maximum(halves.places[first_day:] - first_day * SLOTS_PER_DAY, 0)
         sides = []
         for sign in (1.0, -1.0):
             part = np.clip(sign * grouped, 0.0, 5.0 * whole[:, None, None])
