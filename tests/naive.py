@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from tocsin import calibration
 from tocsin.model import Desired, Floats, Frame, SeriesIndex, SeriesKey, ServiceKey, Window
 
 # --- alerting -----------------------------------------------------------------------------------------------------------
@@ -236,3 +237,43 @@ def naive_fused_mean(surprises: list[float], top: int = 6, cap: float = 12.0) ->
     judged = sorted((min(one, cap) for one in surprises if not math.isnan(one)), reverse=True)
     most = min(len(surprises), max(3, len(surprises) // top))
     return sum(judged[:most]) / most if judged else math.nan
+
+
+# --- calibration --------------------------------------------------------------------------------------------------------
+
+
+def naive_tail(past: list[float], least: int, deviation: float) -> float:
+    """Surprise of a deviation after these past ones (NaN = none), as the definition reads.
+
+    The deviation exceeded with chance p is the ceil(p * (n + 1))-th largest of n. Between 0 and the ones of 0.3, 0.1 and
+    0.05 surprise is linear; beyond the last, the exponential tail's orders of magnitude, `beyond`, become those of a
+    generalised Pareto tail. Its scale is the mean excess over the last one, the largest share of the excesses cut down to
+    the largest of the others, with three more excesses of the size that an exponential body has.
+    """
+    seen = sorted((value for value in past if not math.isnan(value)), reverse=True)
+    n = len(seen)
+    if n < least or math.isnan(deviation):
+        return math.nan
+    some = sum(value > 0 for value in seen)
+    common, rare, far = (seen[min(n, math.ceil(chance * (n + 1))) - 1] for chance in (0.3, 0.1, 0.05))
+    last = -math.log10(0.05 if far > 0 else min(0.05, (some + 1) / (n + 1)))
+    excesses = [value - far for value in seen[: min(math.floor(0.05 * (n + 1)), some)]]
+    cut = int(calibration.WINSOR * len(excesses))
+    excesses = [min(excess, excesses[cut]) for excess in excesses]
+    total = sum(excesses) / (1 - calibration.WINSOR if len(excesses) >= 1 / calibration.WINSOR else 1)
+    body = far / -math.log(0.05) if far > 0 else 1.0
+    mean = max((total + calibration.PRIOR * body) / (len(excesses) + calibration.PRIOR), far / calibration.STEEPEST, 1e-12)
+    surprise = 0.0
+    for before, after, low, high in (
+        (0.0, common, 0.0, -math.log10(0.3)),
+        (common, rare, -math.log10(0.3), 1.0),
+        (rare, far, 1.0, last),
+    ):
+        if deviation >= after and deviation > before:
+            surprise = high
+        elif deviation > before:
+            return low + (high - low) * (deviation - before) / (after - before)
+    if deviation <= far or not some:
+        return surprise
+    beyond = (deviation - far) / mean
+    return surprise + math.log1p(calibration.HEAVY * beyond) / calibration.HEAVY / math.log(10)
