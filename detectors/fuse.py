@@ -67,7 +67,7 @@ class Fusion:
             else:
                 mean, parts = _largest(members)
                 tails = Tails.from_array(baseline.arrays["tails"][places[components]])
-                result = np.where((places[components] < 0)[:, None], np.nan, tails.surprise(mean))
+                result = np.where((places[components] < 0)[:, None], np.nan, tails.surprise(mean, heavy=False))
                 parts = np.where(np.isnan(result)[:, None], 0.0, parts)
             fused[components] = result
             share[rows] = parts.reshape(len(components), len(scores), rows.shape[1], len(window)).sum(axis=1)

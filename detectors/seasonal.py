@@ -33,13 +33,15 @@ RECENT_BUCKETS = 3
 """How far back the recent deviation reaches: an hour, three buckets at least."""
 CLIP = 3.0
 """Spreads that one bucket counts for at most in the recent deviation."""
-SHRINK = 8.0
-"""Days of its own that a half-hour's spread needs to count as much as that of the whole day."""
 AHEAD = 1.2
 """Deviations of days to come are judged as if so many times smaller: what was learnt is a little too narrow for them. Chosen so
 that the promised rate is met in the mean over real sets (docs/detection/quality.md)."""
 NARROWEST = 0.25
-"""A half-hour's spread is at least this part of the whole day's; and one side at least half the other's."""
+"""A half-hour's spread is at least this part of the whole day's."""
+NARROWER_SIDE = 0.7
+"""One side's spread is at least this part of the other's: what seldom goes down may go down a little."""
+LEAST_TO_COMPARE = 4
+"""Days that it takes to see whether half-hours differ."""
 ROWS = 64
 """Series fitted together: large enough for the arrays, small enough for the cache."""
 _SIGMA = 2.5066
@@ -186,17 +188,9 @@ class Seasonal:
             part = np.clip(sign * grouped, 0.0, 5.0 * whole[:, None, None])
             count = np.count_nonzero(~np.isnan(part), axis=2)
             mean = np.where(count > 0, np.nansum(part, axis=2) / np.maximum(count, 1), np.nan)
-            cells = np.where(halves.places[first_day:] < 0, np.nan, mean[:, places])
-            near = np.concatenate([np.roll(cells, 1, axis=2), cells, np.roll(cells, -1, axis=2)], axis=1)
-            sides.append(_SIGMA * median(near.transpose(0, 2, 1)))
-        own = np.stack(sides, axis=1)
-        there = ~np.isnan(own)
-        side = np.where(there, own, 0.0).sum(axis=2) / np.maximum(np.count_nonzero(there, axis=2), 1)
-        side = np.maximum(side, 0.3 * whole[:, None])[:, :, None]
-        days = halves.days - first_day
-        spread = (days * np.where(there, own, side) + SHRINK * side) / (days + SHRINK)
-        spread = np.maximum(spread, NARROWEST * side)
-        spread = np.maximum(spread, 0.5 * spread[:, ::-1])
+            sides.append(_per_slot(np.where(halves.places[first_day:] < 0, np.nan, mean[:, places]), whole))
+        spread = np.stack(sides, axis=1)
+        spread = np.maximum(spread, NARROWER_SIDE * spread[:, ::-1])
         return np.maximum(spread, floor[:, None, None])
 
     def _recent_deviation(self, z: Floats) -> Floats:
@@ -214,7 +208,7 @@ class Seasonal:
 
     # --- judging ------------------------------------------------------------------------------------------------------
 
-    def score(self, frame: Frame, baseline: Baseline) -> Scores:
+    def score(self, frame: Frame, baseline: Baseline, window: Window | None = None) -> Scores:
         """Judge every bucket against its half-hour and the hour before it in the frame."""
         rows = frame.index.rows_in(baseline.index)
         own = {name: array if frame.index == baseline.index else array[rows] for name, array in baseline.arrays.items()}
@@ -227,8 +221,12 @@ class Seasonal:
         above = _weighted(own["spread"][:, 0], *slots, part)
         below = _weighted(own["spread"][:, 1], *slots, part)
         residual = frame.values - location
-        z = np.where(residual > 0, residual / above, residual / below)
+        z = residual / np.where(residual > 0, above, below)
         shift = self._recent_deviation(z) * own["follow"][:, None]
+        # What came before the window is only needed for the recent deviation.
+        window = window or frame.window
+        columns = window.columns_in(frame.window)
+        location, above, below, residual, z, shift = (array[:, columns] for array in (location, above, below, residual, z, shift))
         tails = Tails.from_array(own["tails"])
         deviation = _deviation(z, shift, own["up"], own["down"])
         highest = np.maximum(shift, 0.0) * above
@@ -251,7 +249,7 @@ class Seasonal:
         hidden = ~judged[:, None]
         return Scores(
             index=frame.index,
-            window=frame.window,
+            window=window,
             surprise=np.where(hidden, np.nan, surprise),
             expected=np.where(hidden, np.nan, np.clip(expected, floor, ceiling)),
             lower=np.where(hidden, np.nan, np.clip(lower, floor, ceiling)),
@@ -265,6 +263,38 @@ class Seasonal:
         below = self.calendar.kinds(before) * SLOTS_PER_DAY + self.calendar.slots(before)
         above = self.calendar.kinds(after) * SLOTS_PER_DAY + self.calendar.slots(after)
         return below, above, self.calendar.local_seconds(before) % SLOT / SLOT
+
+
+def _per_slot(size: Floats, whole: Floats) -> Floats:
+    """Spread per local half-hour (n_series, 48) from mean deviations (n_series, days, 48) to one side.
+
+    The half-hours differ as far as even and odd days agree that they do: their correlation over the day, corrected for
+    half the days, is the weight of a half-hour's own spread against the whole day's, on a logarithmic scale.
+    """
+    near = np.stack([np.roll(size, 1, axis=2), size, np.roll(size, -1, axis=2)], axis=3)
+
+    def over_days(values: Floats) -> Floats:
+        return np.asarray(_SIGMA * median(values.transpose(0, 2, 1, 3).reshape(len(size), SLOTS_PER_DAY, -1)), np.float64)
+
+    own = over_days(near)
+    there = ~np.isnan(own)
+    day = np.where(there, own, 0.0).sum(axis=1) / np.maximum(np.count_nonzero(there, axis=1), 1)
+    day = np.log(np.maximum(day, 0.3 * whole))[:, None]
+    lowest = np.log(0.05 * whole)[:, None]
+
+    def shape(values: Floats) -> Floats:
+        with np.errstate(divide="ignore"):
+            return np.fmax(np.log(np.where(np.isnan(values), 0.0, values)), lowest)
+
+    if size.shape[1] >= LEAST_TO_COMPARE:
+        even, odd = (half - half.mean(axis=1, keepdims=True) for half in (shape(over_days(near[:, i::2])) for i in (0, 1)))
+        power = np.sqrt((even * even).sum(axis=1) * (odd * odd).sum(axis=1))
+        agreement = np.clip((even * odd).sum(axis=1) / np.maximum(power, 1e-9), 0.0, 1.0)[:, None]
+        weight = 2 * agreement / (1 + agreement)
+    else:
+        weight = np.zeros((len(size), 1))
+    difference = np.where(there, shape(own) - day, 0.0)
+    return np.asarray(np.exp(day + np.maximum(weight * difference, np.log(NARROWEST))), np.float64)
 
 
 def _weighted(table: NDArray[np.floating], below: Ints, above: Ints, part: Floats) -> Floats:

@@ -81,7 +81,7 @@ class Silence:
             rehearsal=Scores(
                 index=history.index,
                 window=rehearsed,
-                surprise=Tails.from_array(array).surprise(gaps),
+                surprise=Tails.from_array(array).surprise(gaps, heavy=False),
                 expected=unknown,
                 lower=unknown,
                 upper=unknown,
@@ -101,7 +101,7 @@ class Silence:
         # Most series miss nothing: only the others cost anything.
         some = np.flatnonzero((missing & frame.known)[:, columns].any(axis=1) & (rows >= 0))
         gaps = self._gaps(~missing[some], frame.known[some], from_start=True)[:, columns]
-        surprise[some] = Tails.from_array(array[some]).surprise(gaps)
+        surprise[some] = Tails.from_array(array[some]).surprise(gaps, heavy=False)
         unknown = np.broadcast_to(np.nan, surprise.shape)
         return Scores(index=frame.index, window=window, surprise=surprise, expected=unknown, lower=unknown, upper=unknown)
 

@@ -88,4 +88,3 @@ def walk(
     """Replay a past: `relearn`, and judge each window with what was learnt before it."""
     for window, models in relearn(frame, detectors, train=train, every=every, start=start):
         yield window, evaluate(frame, window, detectors, models)
-
