@@ -33,9 +33,6 @@ RECENT_BUCKETS = 3
 """How far back the recent deviation reaches: an hour, three buckets at least."""
 CLIP = 3.0
 """Spreads that one bucket counts for at most in the recent deviation."""
-AHEAD = 1.2
-"""Deviations of days to come are judged as if so many times smaller: what was learnt is a little too narrow for them. Chosen so
-that the promised rate is met in the mean over real sets (docs/detection/quality.md)."""
 NARROWEST = 0.25
 """A half-hour's spread is at least this part of the whole day's."""
 NARROWER_SIDE = 0.7
@@ -154,12 +151,12 @@ class Seasonal:
         days_seen = np.count_nonzero(~np.isnan(cells).all(axis=2), axis=1)
         least = np.where(days_seen >= LEAST_DAYS, LEAST_VALUES, 2**40)
         tails = Tails.fit(np.where((least <= LEAST_VALUES)[:, None], deviation, np.nan), LEAST_VALUES)
-        arrays = {
+        arrays: dict[str, NDArray[np.generic]] = {
             "centre": centre,
             "season": season.table.astype(np.float32),
             "spread": spread.astype(np.float32),
             "follow": follow.astype(np.float32),
-            "tails": tails.widened(AHEAD).to_array(),
+            "tails": tails.to_array(),
         }
         return arrays, tails.surprise(deviation)
 
@@ -173,7 +170,13 @@ class Seasonal:
         }
 
     def _spread(
-        self, residual: Floats, centre: Floats, cells: Floats, halves: HalfHours, first_day: int, columns: slice
+        self,
+        residual: Floats,
+        centre: Floats,
+        cells: NDArray[np.floating],
+        halves: HalfHours,
+        first_day: int,
+        columns: slice,
     ) -> Floats:
         """How far values usually are above and below, per local half-hour, (n_series, 2, 48); as a standard deviation."""
         usual, large = quantiles(np.abs(residual).astype(np.float32), 0.5, 0.9)
@@ -191,7 +194,7 @@ class Seasonal:
             sides.append(_per_slot(np.where(halves.places[first_day:] < 0, np.nan, mean[:, places]), whole))
         spread = np.stack(sides, axis=1)
         spread = np.maximum(spread, NARROWER_SIDE * spread[:, ::-1])
-        return np.maximum(spread, floor[:, None, None])
+        return np.asarray(np.maximum(spread, floor[:, None, None]), np.float64)
 
     def _recent_deviation(self, z: Floats) -> Floats:
         """Mean of the clipped deviations of the buckets before each one, an hour or three buckets; 0 where none is known."""
@@ -316,7 +319,7 @@ def _slope(recent: Floats, z: Floats) -> Floats:
     known = ~np.isnan(z)
     product = np.where(known, recent * z, 0.0).sum(axis=1)
     square = np.where(known, recent * recent, 0.0).sum(axis=1)
-    return np.clip(product / np.maximum(square, 1e-9), 0.0, 1.0)
+    return np.asarray(np.clip(product / np.maximum(square, 1e-9), 0.0, 1.0), np.float64)
 
 
 def _build(_settings: SeasonalSettings, surroundings: Surroundings) -> Seasonal:

@@ -22,7 +22,7 @@ TAIL = 0.05
 WINSOR = 0.2
 """Share of the excesses that is cut down to the largest of the others before their mean is taken: incidents in a hundredth of
 the past do not count."""
-HEAVY = 0.05
+HEAVY = 0.15
 """Shape of the tail: 0 is exponential. Real normal days have tails this much heavier; the order of deviations is the same."""
 PRIOR = 3.0
 """How many excesses the slope of the body is worth while few excesses were seen."""

@@ -15,7 +15,7 @@ import numpy as np
 import structlog
 
 from tocsin.errors import PermanentError, TransientError
-from tocsin.model import Bools, Frame, Ints, Metric, SeriesIndex, SeriesKey, Window
+from tocsin.model import LARGEST, Bools, Frame, Ints, Metric, SeriesIndex, SeriesKey, Window
 from tocsin.ports import Collector
 
 log = structlog.get_logger()
@@ -118,7 +118,7 @@ class Intake:
         for source, (rows, part_index) in zip(self._sources, parts, strict=True):
             part = self._ask(source, part_index, reading)
             values[rows], known[rows] = part.values, part.known
-        values[~np.isfinite(values)] = np.nan
+        values[~(np.abs(values) <= LARGEST)] = np.nan
         frame = Frame(index=index, window=reading, values=values, known=known)
         return to_rate(frame, counters) if counters.any() else frame
 

@@ -21,6 +21,10 @@ Ints: TypeAlias = NDArray[np.int64]
 Bools: TypeAlias = NDArray[np.bool_]
 
 
+LARGEST = 1e30
+"""No measurement is larger: what is (infinities, a database's "no value" of 3.4e38) is taken for no value."""
+
+
 # --- what is measured -------------------------------------------------------------------------------------------
 
 

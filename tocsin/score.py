@@ -18,7 +18,7 @@ import numpy as np
 from alerting.judge import JudgeState, Rules, judge, onset
 from collectors.files import read_table
 from tocsin.errors import ConfigError
-from tocsin.model import Bools, Floats, Frame, Ints, SeriesIndex, SeriesKey, Window
+from tocsin.model import LARGEST, Bools, Floats, Frame, Ints, SeriesIndex, SeriesKey, Window
 from tocsin.ports import Detector, Surroundings
 from tocsin.registry import find
 from tocsin.scale.local import InProcess, ProcessPool
@@ -244,7 +244,7 @@ class _Rows:
         first = np.ones(len(buckets), np.bool_)
         first[1:] = buckets[1:] > newest[:-1]
         by_row = np.empty((len(metrics), len(timestamps)))
-        by_row[order] = np.where(np.isfinite(values), values, np.nan).T
+        by_row[order] = np.where(np.abs(values) <= LARGEST, values, np.nan).T
         return cls(
             index=index, order=order, span=span, values=by_row, buckets=buckets, first=first, numbers=np.arange(len(buckets))
         )
