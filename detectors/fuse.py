@@ -20,7 +20,7 @@ CAP = 12.0
 """Surprise that one series counts for at most."""
 TOP = 6
 """The mean is over the largest `1 / TOP` of the surprises, three at least."""
-AHEAD = 1.1
+AHEAD = 1.2
 """As in `detectors.seasonal`: the means of days to come are a little larger than those of the rehearsal."""
 FLATTEST = 0.5
 """Orders of magnitude that one more unit of the mean counts for at least. The mean is itself a surprise: where all series move
