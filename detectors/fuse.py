@@ -20,11 +20,11 @@ CAP = 12.0
 """Surprise that one series counts for at most."""
 TOP = 6
 """The mean is over the largest `1 / TOP` of the surprises, three at least."""
-AHEAD = 1.2
+AHEAD = 1.1
 """As in `detectors.seasonal`: the means of days to come are a little larger than those of the rehearsal."""
-FLATTEST = 0.5
-"""Orders of magnitude that one more unit of the mean counts for at least. The mean is itself a surprise: where all series move
-as one it would be 1, and an incident in the history must not make the next one look ordinary."""
+FLATTEST = 0.3
+"""Orders of magnitude that one more unit of the mean counts for at least, in a component that is hardly ever surprised at all: its
+few surprises (a minute in which all series were silent at once) say little of how a tail goes on, and the mean is a surprise itself."""
 LEAST = 40
 """Rehearsed buckets that a component needs to be calibrated."""
 
@@ -42,7 +42,7 @@ class Fusion:
         for components, rows in _by_size(index):
             if rows.shape[1] * len(rehearsals) > 1:
                 learnt = Tails.fit(_largest(_members(surprise, rows))[0], LEAST)
-                tails[components] = learnt.widened(AHEAD).at_least_as_steep(FLATTEST).to_array()
+                tails[components] = learnt.widened(AHEAD).at_least_as_steep(np.where(learnt.far > 0, 0.0, FLATTEST)).to_array()
         return Baseline(
             detector="fusion",
             index=index.by_component,
@@ -67,7 +67,7 @@ class Fusion:
             else:
                 mean, parts = _largest(members)
                 tails = Tails.from_array(baseline.arrays["tails"][places[components]])
-                result = np.where((places[components] < 0)[:, None], np.nan, tails.surprise(mean, heavy=False))
+                result = np.where((places[components] < 0)[:, None], np.nan, tails.surprise(mean))
                 parts = np.where(np.isnan(result)[:, None], 0.0, parts)
             fused[components] = result
             share[rows] = parts.reshape(len(components), len(scores), rows.shape[1], len(window)).sum(axis=1)

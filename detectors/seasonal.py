@@ -34,11 +34,9 @@ RECENT_BUCKETS = 3
 CLIP = 3.0
 """Spreads that one bucket counts for at most in the recent deviation."""
 NARROWEST = 0.25
-"""A half-hour's spread is at least this part of the whole day's."""
-NARROWER_SIDE = 0.7
-"""One side's spread is at least this part of the other's: what seldom goes down may go down a little."""
-LEAST_TO_COMPARE = 4
-"""Days that it takes to see whether half-hours differ."""
+"""A half-hour's spread is at least this part of the whole day's; and one side at least half the other's."""
+SHRINK = 8.0
+"""Days of its own that a half-hour's spread needs to count as much as that of the whole day."""
 ROWS = 64
 """Series fitted together: large enough for the arrays, small enough for the cache."""
 _SIGMA = 2.5066
@@ -191,9 +189,17 @@ class Seasonal:
             part = np.clip(sign * grouped, 0.0, 5.0 * whole[:, None, None])
             count = np.count_nonzero(~np.isnan(part), axis=2)
             mean = np.where(count > 0, np.nansum(part, axis=2) / np.maximum(count, 1), np.nan)
-            sides.append(_per_slot(np.where(halves.places[first_day:] < 0, np.nan, mean[:, places]), whole))
-        spread = np.stack(sides, axis=1)
-        spread = np.maximum(spread, NARROWER_SIDE * spread[:, ::-1])
+            by_day = np.where(halves.places[first_day:] < 0, np.nan, mean[:, places])
+            near = np.concatenate([np.roll(by_day, 1, axis=2), by_day, np.roll(by_day, -1, axis=2)], axis=1)
+            sides.append(_SIGMA * median(near.transpose(0, 2, 1)))
+        own = np.stack(sides, axis=1)
+        there = ~np.isnan(own)
+        side = np.where(there, own, 0.0).sum(axis=2) / np.maximum(np.count_nonzero(there, axis=2), 1)
+        side = np.maximum(side, 0.3 * whole[:, None])[:, :, None]
+        days = halves.days - first_day
+        spread = (days * np.where(there, own, side) + SHRINK * side) / (days + SHRINK)
+        spread = np.maximum(spread, NARROWEST * side)
+        spread = np.maximum(spread, 0.5 * spread[:, ::-1])
         return np.asarray(np.maximum(spread, floor[:, None, None]), np.float64)
 
     def _recent_deviation(self, z: Floats) -> Floats:
@@ -266,38 +272,6 @@ class Seasonal:
         below = self.calendar.kinds(before) * SLOTS_PER_DAY + self.calendar.slots(before)
         above = self.calendar.kinds(after) * SLOTS_PER_DAY + self.calendar.slots(after)
         return below, above, self.calendar.local_seconds(before) % SLOT / SLOT
-
-
-def _per_slot(size: Floats, whole: Floats) -> Floats:
-    """Spread per local half-hour (n_series, 48) from mean deviations (n_series, days, 48) to one side.
-
-    The half-hours differ as far as even and odd days agree that they do: their correlation over the day, corrected for
-    half the days, is the weight of a half-hour's own spread against the whole day's, on a logarithmic scale.
-    """
-    near = np.stack([np.roll(size, 1, axis=2), size, np.roll(size, -1, axis=2)], axis=3)
-
-    def over_days(values: Floats) -> Floats:
-        return np.asarray(_SIGMA * median(values.transpose(0, 2, 1, 3).reshape(len(size), SLOTS_PER_DAY, -1)), np.float64)
-
-    own = over_days(near)
-    there = ~np.isnan(own)
-    day = np.where(there, own, 0.0).sum(axis=1) / np.maximum(np.count_nonzero(there, axis=1), 1)
-    day = np.log(np.maximum(day, 0.3 * whole))[:, None]
-    lowest = np.log(0.05 * whole)[:, None]
-
-    def shape(values: Floats) -> Floats:
-        with np.errstate(divide="ignore"):
-            return np.fmax(np.log(np.where(np.isnan(values), 0.0, values)), lowest)
-
-    if size.shape[1] >= LEAST_TO_COMPARE:
-        even, odd = (half - half.mean(axis=1, keepdims=True) for half in (shape(over_days(near[:, i::2])) for i in (0, 1)))
-        power = np.sqrt((even * even).sum(axis=1) * (odd * odd).sum(axis=1))
-        agreement = np.clip((even * odd).sum(axis=1) / np.maximum(power, 1e-9), 0.0, 1.0)[:, None]
-        weight = 2 * agreement / (1 + agreement)
-    else:
-        weight = np.zeros((len(size), 1))
-    difference = np.where(there, shape(own) - day, 0.0)
-    return np.asarray(np.exp(day + np.maximum(weight * difference, np.log(NARROWEST))), np.float64)
 
 
 def _weighted(table: NDArray[np.floating], below: Ints, above: Ints, part: Floats) -> Floats:

@@ -20,10 +20,9 @@ BODY = (0.3, 0.1)
 TAIL = 0.05
 """Where the exponential tail begins."""
 WINSOR = 0.2
-"""Share of the excesses that is cut down to the largest of the others before their mean is taken: incidents in a hundredth of
-the past do not count."""
-HEAVY = 0.15
-"""Shape of the tail: 0 is exponential. Real normal days have tails this much heavier; the order of deviations is the same."""
+"""Share of the excesses that is cut down to the largest of the others before their mean is taken."""
+HEAVY = 0.001
+"""Shape of the tail of raw deviations: 0 would be exponential. Heavier ones keep the promise better and find much less."""
 PRIOR = 3.0
 """How many excesses the slope of the body is worth while few excesses were seen."""
 STEEPEST = 12.0
@@ -127,8 +126,8 @@ class Tails:
             steepness=self.steepness / factor,
         )
 
-    def at_least_as_steep(self, steepness: float) -> Tails:
-        """The same, but no tail is flatter than `steepness` orders of magnitude per unit of deviation."""
+    def at_least_as_steep(self, steepness: Floats) -> Tails:
+        """The same, but no tail is flatter than `steepness` (n_rows,) orders of magnitude per unit of deviation."""
         return replace(self, steepness=np.maximum(self.steepness, steepness))
 
     def surprise(self, deviation: NDArray[np.floating], *, heavy: bool = True) -> Floats:
