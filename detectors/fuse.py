@@ -23,8 +23,9 @@ TOP = 6
 AHEAD = 1.1
 """As in `detectors.seasonal`: the means of days to come are a little larger than those of the rehearsal."""
 FLATTEST = 0.3
-"""Orders of magnitude that one more unit of the mean counts for at least, in a component that is hardly ever surprised at all: its
-few surprises (a minute in which all series were silent at once) say little of how a tail goes on, and the mean is a surprise itself."""
+"""Orders of magnitude that one more unit of the mean counts for at least, in a component that is hardly ever surprised at all.
+Its few surprises (a minute in which all series were silent at once) say little of how a tail goes on, and the mean is a
+surprise itself."""
 LEAST = 40
 """Rehearsed buckets that a component needs to be calibrated."""
 

@@ -19,7 +19,7 @@ BODY = (0.3, 0.1)
 """Probabilities of being exceeded at which the body is kept; between them surprise is linear in the deviation."""
 TAIL = 0.05
 """Where the exponential tail begins."""
-WINSOR = 0.2
+WINSOR = 0.1
 """Share of the excesses that is cut down to the largest of the others before their mean is taken."""
 HEAVY = 0.001
 """Shape of the tail of raw deviations: 0 would be exponential. Heavier ones keep the promise better and find much less."""

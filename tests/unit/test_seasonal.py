@@ -143,13 +143,13 @@ def test_what_is_learnt_over_a_change_of_clocks_holds_after_it(change: str) -> N
 
 
 @pytest.mark.parametrize("size", [20, 200])
-def test_an_incident_of_three_hours_in_the_history_does_not_widen_the_band_much(size: float) -> None:
-    """Three hours are just under a hundredth of the two weeks that calibrate; longer incidents do widen it."""
+def test_an_incident_of_ninety_minutes_in_the_history_does_not_widen_the_band_much(size: float) -> None:
+    """Ninety minutes are just under half a hundredth of the two weeks that calibrate; longer incidents do widen it."""
     morning = at("2026-02-10T00:00+01:00")
     window = days_before(morning + DAY, 22)
     clean = 60 + 20 * np.sin(2 * np.pi * local_hours(window) / 24) + 3 * noise(window)
     dirty = clean.copy()
-    dirty[between(window, morning - 4 * DAY + 10 * HOUR, morning - 4 * DAY + 13 * HOUR)] += size
+    dirty[between(window, morning - 4 * DAY + 10 * HOUR, morning - 4 * DAY + 11 * HOUR + HOUR // 2)] += size
     widths = []
     for values in (clean, dirty):
         _, scores = judged(seasonal(), window, values, morning)
