@@ -33,6 +33,7 @@ def normal(requirement: str) -> str:
 
 
 RUNTIME = {normal(line) for line in PROJECT["project"]["dependencies"]}
+EXTRAS = {normal(line) for extra in PROJECT["project"]["optional-dependencies"].values() for line in extra}
 DEVELOPMENT = {normal(line) for line in PROJECT["dependency-groups"]["dev"]}
 
 
@@ -118,7 +119,7 @@ def test_every_dependency_is_locked() -> None:
         return {normal(line) for line in re.findall(r"(?m)^[a-z0-9][^\s]*==", (ROOT / lock).read_text())}
 
     assert names("requirements.lock") >= RUNTIME
-    assert names("requirements-dev.lock") >= RUNTIME | DEVELOPMENT | names("requirements.lock")
+    assert names("requirements-dev.lock") >= RUNTIME | EXTRAS | DEVELOPMENT | names("requirements.lock")
 
 
 def test_every_dependency_is_documented_and_nothing_else_is() -> None:
@@ -126,8 +127,9 @@ def test_every_dependency_is_documented_and_nothing_else_is() -> None:
     assert set(re.findall(r"(?m)^\| ([a-z0-9.-]+) \|", page)) - {"package"} == {
         re.split(r"[<>=]", line)[0] for line in PROJECT["project"]["dependencies"]
     }
-    development = page.partition("## For development")[2].replace("scikit-learn", "scikit-learn ")
-    assert [name for name in sorted(DEVELOPMENT) if name not in development] == []
+    development = page.partition("## For development")[2]
+    assert [name for name in sorted(DEVELOPMENT - EXTRAS) if name not in development] == []
+    assert [name for name in sorted(EXTRAS) if name not in page] == []
 
 
 def imports(path: Path) -> set[str]:
@@ -147,7 +149,7 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None
     providers = packages_distributions()
     needed = {normal(providers[name][0]) if name in providers else name for name in foreign}
     # pydantic-core and markupsafe belong to pydantic and jinja2; zoneinfo finds tzdata, and a database URL names pg8000.
-    assert needed - {"pydantic-core", "markupsafe"} == RUNTIME - {"tzdata", "pg8000"}
+    assert needed - {"pydantic-core", "markupsafe"} - EXTRAS == RUNTIME - {"tzdata", "pg8000"}
 
 
 @pytest.mark.parametrize(
@@ -156,7 +158,7 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None
 def test_the_main_process_never_imports_pandas_or_scikit_learn(module: str) -> None:
     code = (
         f"import {module}, sys; from importlib.metadata import entry_points as e;"
-        "[p.load() for g in ('collectors', 'detectors', 'sinks') for p in e(group=f'tocsin.{g}')];"
+        "[p.load() for g in ('collectors', 'detectors', 'sinks', 'supervisions') for p in e(group=f'tocsin.{g}')];"
         "print([n for n in ('pandas', 'sklearn', 'pyod', 'scipy', 'matplotlib', 'joblib') if n in sys.modules])"
     )
     told = run(sys.executable, "-W", "error", "-c", code)

@@ -218,6 +218,88 @@ class Frame:
         return Frame(index=index, window=self.window, values=self.values[rows], known=self.known[rows])
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogLine:
+    """One log entry as its source gave it, stack trace and all: hostile text. `at` is in epoch seconds."""
+
+    at: float
+    component: str
+    text: str
+    level: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogBatch:
+    """The log entries of a window: exact counts from the source, and as much text as could travel.
+
+    `counts` maps (component, level) to the number of entries per bucket, (n_buckets,). `lines` is all of them or a
+    sample that does not favour any bucket. `known` (n_buckets,) is False where the source could not be asked.
+    """
+
+    window: Window
+    counts: Mapping[tuple[str, str], Ints]
+    lines: Sequence[LogLine]
+    known: Bools
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Probe:
+    """What a source says of itself when a person asks, each part in words that person knows.
+
+    `lag` is how late its newest data are, in seconds, None when it has none. `rights` and `warnings` are sentences.
+    `cost` tells requests, bytes and rows of one tick as measured just now.
+    """
+
+    version: str
+    rights: tuple[str, ...] = ()
+    lag: float | None = None
+    samples: tuple[str, ...] = ()
+    cost: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+# --- what the supervising system knows of components ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Downtime:
+    """Planned work on a host (`service` empty) or one service, `[start, end)` in epoch seconds as it really was or will be."""
+
+    id: str
+    host: str
+    service: str = ""
+    start: int
+    end: int
+    author: str = ""
+    comment: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Remark:
+    """What a person did to a host or service in the supervising system. `kind`: acknowledgement, comment or close."""
+
+    id: str
+    kind: str
+    host: str
+    service: str = ""
+    at: int
+    until: int | None = None
+    author: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HostFacts:
+    """Where a host stands: what it depends on, and what it belongs to. Names, not ids."""
+
+    host: str
+    parents: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    severity: int | None = None
+    poller: str = ""
+
+
 # --- what is learnt and what it says ------------------------------------------------------------------------------
 
 
@@ -297,7 +379,10 @@ class Severity(IntEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Anomaly:
-    """One series that takes part in an incident, as seen in its worst bucket so far."""
+    """One series that takes part in an incident, as seen in its worst bucket so far.
+
+    `example` is a log line behind it, where the series counts log lines; masked, and hostile text all the same.
+    """
 
     metric: str
     unit: str
@@ -308,6 +393,7 @@ class Anomaly:
     surprise: float
     share: float
     at: int
+    example: str = ""
 
 
 class Phase(Enum):

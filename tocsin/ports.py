@@ -6,17 +6,22 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from tocsin.model import (
     Baseline,
     CheckResult,
     Desired,
+    Downtime,
     Fitted,
     Frame,
+    HostFacts,
     Incident,
+    LogBatch,
     Metric,
     Outcome,
+    Probe,
+    Remark,
     Scores,
     SeriesIndex,
     SeriesKey,
@@ -51,6 +56,56 @@ class Collector(Protocol):
 
     def reach(self) -> tuple[int, int] | None:
         """First and last time (epoch seconds) the source has values for, None when it has none."""
+        ...
+
+
+@runtime_checkable
+class RemoteCollector(Collector, Protocol):
+    """A collector that asks a server: it can tell about the server, and how late its data come."""
+
+    def lag(self) -> float | None:
+        """Seconds until nearly all (99 %) of a bucket's data have arrived, as seen lately; None when not known yet."""
+        ...
+
+    def probe(self, now: float) -> Probe:
+        """Connect and look, for a person. Raises `TransientError` or `PermanentError` with place, cause and remedy."""
+        ...
+
+    def close(self) -> None:
+        """Give back connections and cancel what runs at the source. Nothing is asked afterwards."""
+        ...
+
+
+@runtime_checkable
+class LogCollector(Collector, Protocol):
+    """A collector whose series count log lines."""
+
+    def example(self, key: SeriesKey) -> str:
+        """A recent masked line behind this series, empty when there is none."""
+        ...
+
+
+class LogSource(Protocol):
+    """Where log entries come from: one method per source, everything else about logs is the same for all."""
+
+    def read(self, window: Window) -> LogBatch:
+        """Counts of all entries of the window, and a bounded sample of their text. Raises `TransientError`."""
+        ...
+
+
+class Supervision(Protocol):
+    """What the supervising system (Centreon) knows of hosts: read, never written. All may raise `TransientError`."""
+
+    def hosts(self) -> Mapping[str, HostFacts]:
+        """Every host by name."""
+        ...
+
+    def downtimes(self, start: float, end: float) -> Sequence[Downtime]:
+        """Downtimes that overlap [start, end), cancelled ones as far as they went."""
+        ...
+
+    def remarks(self, since: float) -> Sequence[Remark]:
+        """Acknowledgements, comments and closings by people since then, oldest first."""
         ...
 
 
@@ -135,13 +190,18 @@ class Executor(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
-    """What the component type tells its plugins."""
+    """What the component type tells its plugins.
+
+    `memory` is a folder of its own in which a part may keep what it must remember between two runs (log templates); None
+    where nothing may be kept.
+    """
 
     component_type: str
     calendar: Calendar
     span: int
     metrics: Mapping[str, Metric]
     folder: Path
+    memory: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
