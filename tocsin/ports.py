@@ -139,6 +139,50 @@ class Detector(Protocol):
         ...
 
 
+@runtime_checkable
+class ComponentDetector(Protocol):
+    """Surprises → scores of whole components: what is rare only in how a component's series are surprised together.
+
+    Listed under `detect:` like any other; told from a `Detector` by `listens_to`. It is fitted after the detectors of the
+    signature it listens to, on their rehearsals, and scored after them, on their scores; its own surprise goes to the same
+    fusion as one more row of the component. Both methods are pure, do not depend on row order, and treat each component as
+    if it were alone.
+    """
+
+    @property
+    def name(self) -> str:
+        """As in the YAML's `use:`; baselines are stored under it."""
+        ...
+
+    @property
+    def signature(self) -> str:
+        """As of a `Detector`."""
+        ...
+
+    @property
+    def listens_to(self) -> str:
+        """The signature of the series detectors whose scores it is given; component detectors do not hear one another."""
+        ...
+
+    def fit(self, rehearsals: Sequence[Scores]) -> Fitted:
+        """Learn from one rehearsal per series detector, in the order of the configuration, all of one index; their windows
+        end together, what only some of them rehearsed is left out.
+
+        Baseline and rehearsal have one row per component, `index.by_component`. A component with too little to learn from
+        gets a row that judges nothing. The rehearsal is NaN in buckets that were not rehearsed (a sample is enough);
+        whoever calibrates on it leaves these buckets of the component out.
+        """
+        ...
+
+    def score(self, scores: Sequence[Scores], baseline: Baseline) -> Scores:
+        """Judge every bucket of the scores, all of one index and window, one bucket at a time.
+
+        The result's index is `index.by_component`. A component that the baseline does not know, or none of whose series was
+        judged, is not judged. A series that the baseline does not know is left out; expected, lower and upper are NaN.
+        """
+        ...
+
+
 class Stage(Protocol):
     """Decides whether an incident may be shown, and says why not through `Incident.held_by`."""
 
