@@ -1,7 +1,7 @@
 """A real Nagios 4 that takes passive results as Centreon Engine does, thrown away after the test.
 
-The program comes from Debian's package, unpacked into `.tools/nagios4` without being installed; the second run needs no
-network. Where it cannot be had (no apt, no Debian, no network) the tests that want it are skipped.
+The program comes from Debian's package (see tests/integration/debian.py); where it cannot be had the tests that want it are
+skipped.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -20,10 +19,10 @@ from pathlib import Path
 import pytest
 
 from alerting.sinks.status_data import read_status
+from tests.integration.debian import program
 from tocsin.errors import TransientError
 from tocsin.model import ServiceKey, Shown
 
-_CACHE = Path(__file__).resolve().parents[2] / ".tools" / "nagios4"
 _CHECK_RESULTS = "spool"
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
@@ -213,16 +212,8 @@ class Nagios:
 
 @pytest.fixture(scope="session")
 def nagios_program() -> Path:
-    """The program, from the cache, the system or Debian's archive; skips where there is none."""
-    cached = _CACHE / "usr" / "sbin" / "nagios4"
-    if not cached.exists():
-        installed = shutil.which("nagios4")
-        if installed is not None:
-            return Path(installed)
-        why = _fetch()
-        if why:
-            pytest.skip(f"no Nagios 4 to test with: {why}")
-    return cached
+    """Debian's nagios4; skips where there is none."""
+    return program("nagios4", ["nagios4-core"], "usr/sbin/nagios4")
 
 
 @pytest.fixture
@@ -240,46 +231,6 @@ def nagios(nagios_program: Path) -> Iterator[Callable[..., Nagios]]:
         yield make
         for one in made:
             one.stop()
-
-
-def _fetch() -> str:
-    """Unpack Debian's package into the cache; the reason why not, where that fails."""
-    if not (shutil.which("apt-get") and shutil.which("dpkg")):
-        return "apt-get and dpkg are needed to fetch it"
-    download = _CACHE.parent / "nagios4.download"
-    shutil.rmtree(download, ignore_errors=True)
-    download.mkdir(parents=True)
-    try:
-        fetch = ["apt-get", "download", "nagios4-core"]
-        if _run(fetch, download) and (_run(["apt-get", "update", "-q"], download) or _run(fetch, download)):
-            return f"apt-get download nagios4-core: {_last_line(download)}"
-        (package,) = download.glob("*.deb")
-        if _run(["dpkg", "-x", str(package), str(download / "root")], download):
-            return f"dpkg -x {package.name}: {_last_line(download)}"
-        missing = subprocess.run(
-            ["ldd", download / "root" / "usr" / "sbin" / "nagios4"], capture_output=True, text=True, check=False
-        ).stdout
-        if "not found" in missing:
-            return "it needs shared libraries that this machine does not have"
-        shutil.rmtree(_CACHE, ignore_errors=True)
-        (download / "root").rename(_CACHE)
-    finally:
-        shutil.rmtree(download, ignore_errors=True)
-    return ""
-
-
-def _run(command: list[str], folder: Path) -> int:
-    with (folder / "log").open("wb") as log:
-        try:
-            return subprocess.run(command, cwd=folder, stdout=log, stderr=log, timeout=120, check=False).returncode
-        except subprocess.TimeoutExpired:
-            log.write(b"no answer within two minutes\n")
-            return 1
-
-
-def _last_line(folder: Path) -> str:
-    lines = (folder / "log").read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "no reason given"
 
 
 def _ordinary_user() -> pwd.struct_passwd | None:
