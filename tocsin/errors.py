@@ -17,7 +17,14 @@ class ConfigError(Exception):
 
 
 class TransientError(Exception):
-    """It did not work now and may work later: a source that is down, a pipe that is full."""
+    """It did not work now and may work later: a source that is down, a pipe that is full.
+
+    `retry_after` is the pause in seconds that the other side asked for, when it did.
+    """
+
+    def __init__(self, message: str = "", *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class PermanentError(Exception):
