@@ -92,6 +92,25 @@ class LogSource(Protocol):
         """Counts of all entries of the window, and a bounded sample of their text. Raises `TransientError`."""
         ...
 
+    def reach(self) -> tuple[int, int] | None:
+        """First and last time (epoch seconds) there are entries for, None when there are none. Raises `TransientError`."""
+        ...
+
+    def check(self) -> Sequence[str]:
+        """What a person should put right, as `Collector.check`."""
+        ...
+
+
+@runtime_checkable
+class RemoteLogSource(LogSource, Protocol):
+    """A log source that asks a server; each method as in `RemoteCollector`."""
+
+    def lag(self) -> float | None: ...
+
+    def probe(self, now: float) -> Probe: ...
+
+    def close(self) -> None: ...
+
 
 class Supervision(Protocol):
     """What the supervising system (Centreon) knows of hosts: read, never written. All may raise `TransientError`."""
