@@ -225,6 +225,15 @@ class Sink(Protocol):
         ...
 
 
+@runtime_checkable
+class Closable(Protocol):
+    """A part that holds connections."""
+
+    def close(self) -> None:
+        """Give them back. Nothing is asked of it afterwards."""
+        ...
+
+
 class DesiredStore(Protocol):
     """Where the rows of the desired state live; every call is one transaction."""
 
