@@ -7,18 +7,22 @@ visible as a state with a reason; it never makes a value, and never stops anothe
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
 import structlog
 
 from tocsin.errors import PermanentError, TransientError
 from tocsin.model import LARGEST, Bools, Frame, Ints, Metric, SeriesIndex, SeriesKey, Window
-from tocsin.ports import Collector
+from tocsin.ports import Collector, Mannered, RemoteCollector
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 MAX_SERIES = 200_000
 
@@ -36,50 +40,89 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceState:
-    """How a source did when it was last asked; `reason` is empty while it answers."""
+    """How a source did when it was last asked: `ok`, `degraded` (it answers, not always or not all) or `down`, and why.
+
+    `read_to` is the end of the newest bucket it answered for, 0 before the first answer.
+    """
 
     name: str
+    kind: Literal["ok", "degraded", "down"] = "ok"
     reason: str = ""
     failures: int = 0
+    read_to: int = 0
 
     @property
     def up(self) -> bool:
-        return not self.reason
+        return self.kind != "down"
+
+
+class Turn:
+    """A lock at which a tick goes before whoever reads the past."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._busy, self._ticks_waiting = False, 0
+
+    @contextmanager
+    def taken(self, *, past: bool) -> Iterator[None]:
+        with self._changed:
+            self._ticks_waiting += not past
+            while self._busy or (past and self._ticks_waiting):
+                self._changed.wait()
+            self._ticks_waiting -= not past
+            self._busy = True
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()
 
 
 class Intake:
-    """The sources of one component type. Safe to use from the tick and from a training at the same time."""
+    """The sources of one component type. Safe to use from the tick and from a training at the same time.
+
+    Of each source one thing is asked at a time; what a tick asks (`past` is False) goes first. Several sources are asked
+    side by side.
+    """
 
     def __init__(self, sources: Sequence[Source], metrics: Mapping[str, Metric]) -> None:
         self._sources, self._metrics = tuple(sources), metrics
         self._known: dict[str, tuple[SeriesKey, ...]] = {source.name: () for source in sources}
+        self._turns = {source.name: Turn() for source in sources}
         self._lock = threading.Lock()
+        self._pool: ThreadPoolExecutor | None = None
         self._index: SeriesIndex | None = None
         self._routes: tuple[SeriesIndex, Routes] | None = None
         self.states: dict[str, SourceState] = {source.name: SourceState(name=source.name) for source in sources}
         self.cut = 0
+        self._returned = False
 
-    def discover(self) -> SeriesIndex:
+    @property
+    def sources(self) -> Sequence[Source]:
+        """In the order of the configuration."""
+        return self._sources
+
+    def discover(self, *, past: bool = False) -> SeriesIndex:
         """Every series of every source; a source that fails now keeps the series it had.
 
         A series that two sources offer belongs to the one named first. Beyond 200,000 series the rest is left out
         and counted in `cut`.
         """
+        found = self._side_by_side([(source, source.collector.discover) for source in self._sources], past)
         with self._lock:
-            for source in self._sources:
-                try:
-                    found = source.collector.discover()
-                except (TransientError, PermanentError) as error:
-                    self._failed(source, error)
-                else:
-                    if tuple(found) != self._known[source.name]:
-                        self._known[source.name], self._routes, self._index = tuple(found), None, None
-            if self._index is not None:
-                return self._index
-            keys = list(dict.fromkeys(key for source in self._sources for key in self._known[source.name]))
-            self.cut = max(0, len(keys) - MAX_SERIES)
-            self._index = SeriesIndex(sorted(keys)[:MAX_SERIES])
+            for source, keys in zip(self._sources, found, strict=True):
+                if keys is not None and tuple(keys) != self._known[source.name]:
+                    self._known[source.name], self._routes, self._index = tuple(keys), None, None
+            if self._index is None:
+                every = list(dict.fromkeys(key for source in self._sources for key in self._known[source.name]))
+                self.cut = max(0, len(every) - MAX_SERIES)
+                self._index = SeriesIndex(sorted(every)[:MAX_SERIES])
             return self._index
+
+    def known(self, source: str) -> Sequence[SeriesKey]:
+        """The series that a source had when it was last discovered."""
+        return self._known[source]
 
     def check(self) -> list[str]:
         """What a person should put right in the sources, a sentence each."""
@@ -91,21 +134,23 @@ class Intake:
                 problems.append(str(error))
         return problems
 
-    def reach(self) -> tuple[int, int] | None:
+    def reach(self, *, past: bool = False) -> tuple[int, int] | None:
         """The time all sources together have values for; None when none of them has any now."""
-        spans = []
-        with self._lock:
-            for source in self._sources:
-                try:
-                    reach = source.collector.reach()
-                except (TransientError, PermanentError) as error:
-                    self._failed(source, error)
-                else:
-                    if reach is not None:
-                        spans.append(reach)
+        found = self._side_by_side([(source, source.collector.reach) for source in self._sources], past)
+        spans = [reach for reach in found if reach is not None]
         return (min(first for first, _ in spans), max(last for _, last in spans)) if spans else None
 
-    def collect(self, index: SeriesIndex, window: Window) -> Frame:
+    def lag(self) -> float | None:
+        """How late the latest source is, in seconds (99 % of its data have come by then); None while none can tell."""
+        lags = [source.collector.lag() for source in self._sources if isinstance(source.collector, RemoteCollector)]
+        return max((lag for lag in lags if lag is not None and np.isfinite(lag)), default=None)
+
+    def returned(self) -> bool:
+        """Whether a source came back since this was last asked: what it missed can be read now."""
+        returned, self._returned = self._returned, False
+        return returned
+
+    def collect(self, index: SeriesIndex, window: Window, *, past: bool = False) -> Frame:
         """The window's values for exactly these rows: finite, within the metric's bounds, counters as rates per second.
 
         One bucket before the window is read too, because the rate of a counter needs the value before it.
@@ -115,46 +160,90 @@ class Intake:
         values = np.full((len(index), len(reading)), np.nan)
         known = np.zeros(values.shape, bool)
         known[orphans] = True  # every source was asked what it has, and none has these: "no data"
-        for source, (rows, part_index) in zip(self._sources, parts, strict=True):
-            part = self._ask(source, part_index, reading)
-            values[rows], known[rows] = part.values, part.known
+        asked = [(source, rows, part) for source, (rows, part) in zip(self._sources, parts, strict=True) if len(part)]
+        frames = self._side_by_side([(source, _reader(source, part, reading)) for source, _, part in asked], past)
+        for (source, rows, _), frame in zip(asked, frames, strict=True):
+            if frame is not None:
+                values[rows], known[rows] = frame.values, frame.known
+                self._read(source, frame, past)
         values[~(np.abs(values) <= LARGEST)] = np.nan
         frame = Frame(index=index, window=reading, values=values, known=known)
         return to_rate(frame, counters) if counters.any() else frame
 
+    def close(self) -> None:
+        """Give back connections. Nothing is asked afterwards."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+        for source in self._sources:
+            if isinstance(source.collector, RemoteCollector):
+                try:
+                    source.collector.close()
+                except (OSError, TransientError, PermanentError) as error:
+                    log.warning("source.not_closed", source=source.name, error=str(error))
+
     def _route(self, index: SeriesIndex) -> Routes:
         """Which rows each source answers for; worked out once per index and discovery, not once per tick."""
-        if self._routes is None or self._routes[0] is not index:
-            owner = {key: place for place, source in reversed(list(enumerate(self._sources))) for key in self._known[source.name]}
-            of_row = np.fromiter((owner.get(key, -1) for key in index), np.int64, len(index))
-            rows = [np.flatnonzero(of_row == place) for place in range(len(self._sources))]
-            parts = [(mine, index if len(mine) == len(index) else SeriesIndex([index[row] for row in mine])) for mine in rows]
-            counters = np.fromiter((self._metric(key.metric).counter for key in index), bool, len(index))
-            self._routes = index, (parts, np.flatnonzero(of_row < 0), counters)
-        return self._routes[1]
-
-    def _ask(self, source: Source, index: SeriesIndex, window: Window) -> Frame:
-        if not len(index):
-            return Frame.unknown(index, window)
         with self._lock:
-            try:
-                frame = source.collector.collect(index, window)
-            except (TransientError, PermanentError) as error:
-                self._failed(source, error)
-                return Frame.unknown(index, window)
-        if not self.states[source.name].up:
-            log.info("source.back", source=source.name)
-        self.states[source.name] = SourceState(name=source.name)
-        return frame
+            if self._routes is not None and self._routes[0] is index:
+                return self._routes[1]
+            places = reversed(list(enumerate(self._sources)))
+            owner = {key: place for place, source in places for key in self._known[source.name]}
+        of_row = np.fromiter((owner.get(key, -1) for key in index), np.int64, len(index))
+        rows = [np.flatnonzero(of_row == place) for place in range(len(self._sources))]
+        parts = [(mine, index if len(mine) == len(index) else SeriesIndex([index[row] for row in mine])) for mine in rows]
+        counters = np.fromiter((self._metric(key.metric).counter for key in index), bool, len(index))
+        routes = parts, np.flatnonzero(of_row < 0), counters
+        with self._lock:
+            if index is self._index:  # the tick's own; the few rows that a past lacks come and go
+                self._routes = index, routes
+        return routes
 
-    def _failed(self, source: Source, error: Exception) -> None:
+    def _side_by_side(self, questions: Sequence[tuple[Source, Callable[[], T]]], past: bool) -> list[T | None]:
+        """Ask each source its question; None from one that failed."""
+        if len(questions) < 2:
+            return [self._ask(source, question, past) for source, question in questions]
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(2 * len(self._sources), thread_name_prefix="collect")
+        return list(self._pool.map(lambda one: self._ask(one[0], one[1], past), questions))
+
+    def _ask(self, source: Source, question: Callable[[], T], past: bool) -> T | None:
+        with self._turns[source.name].taken(past=past):
+            try:
+                return question()
+            except (TransientError, PermanentError) as error:
+                before = self.states[source.name]
+                if before.up:
+                    log.warning("source.failed", source=source.name, error=str(error))
+                failures = before.failures + 1
+                self.states[source.name] = replace(before, kind="down", reason=str(error), failures=failures)
+                return None
+
+    def _read(self, source: Source, frame: Frame, past: bool) -> None:
+        """Note that a source answered. Only it knows whether that was all of it, or only after some tries."""
         before = self.states[source.name]
-        if before.up:
-            log.warning("source.failed", source=source.name, error=str(error))
-        self.states[source.name] = SourceState(name=source.name, reason=str(error), failures=before.failures + 1)
+        if past and before.up:
+            return  # what is not known of last month says nothing of today
+        wellbeing = source.collector.manners.state if isinstance(source.collector, Mannered) else None
+        answered = np.flatnonzero(frame.known.any(axis=0))
+        read_to = frame.window.start + (int(answered[-1]) + 1) * frame.window.span if len(answered) else 0
+        after = SourceState(name=source.name, read_to=before.read_to if past else max(before.read_to, read_to))
+        if wellbeing is not None and wellbeing.kind != "ok":
+            after = replace(after, kind="degraded", reason=wellbeing.reason)
+        elif not frame.known.all():
+            after = replace(after, kind="degraded", reason=f"{np.mean(~frame.known):.0%} of what was asked is not known")
+        self.states[source.name] = after
+        if not before.up:
+            self._returned = True
+            log.info("source.back", source=source.name)
+        if after.kind == "degraded" and before.kind != "degraded":
+            log.warning("source.degraded", source=source.name, reason=after.reason)
 
     def _metric(self, name: str) -> Metric:
         return self._metrics.get(name) or Metric(name=name)
+
+
+def _reader(source: Source, index: SeriesIndex, window: Window) -> Callable[[], Frame]:
+    return lambda: source.collector.collect(index, window)
 
 
 def to_rate(frame: Frame, counters: Bools) -> Frame:

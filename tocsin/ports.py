@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from tocsin.model import (
     Baseline,
@@ -74,6 +74,31 @@ class RemoteCollector(Collector, Protocol):
     def close(self) -> None:
         """Give back connections and cancel what runs at the source. Nothing is asked afterwards."""
         ...
+
+
+class Wellbeing(Protocol):
+    """How a source does: `ok`, `degraded` (it answers, not always or not all) or `down` (it is left alone), and why."""
+
+    @property
+    def kind(self) -> Literal["ok", "degraded", "down"]: ...
+
+    @property
+    def reason(self) -> str: ...
+
+
+class Gate(Protocol):
+    """What a collector asks its source through (`collectors.manners.Manners`)."""
+
+    @property
+    def state(self) -> Wellbeing: ...
+
+
+@runtime_checkable
+class Mannered(Protocol):
+    """A collector whose gate to the source can tell how the source does."""
+
+    @property
+    def manners(self) -> Gate: ...
 
 
 @runtime_checkable
