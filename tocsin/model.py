@@ -6,6 +6,7 @@ Times inside arrays and windows are whole seconds since the epoch, UTC. NaN mean
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -37,7 +38,7 @@ class Direction(Enum):
 
 
 class Aggregate(Enum):
-    """How the samples of one bucket become one value."""
+    """How the samples of one bucket become one value; a percentile `p95` is exceeded by 5 % of them."""
 
     MEAN = "mean"
     SUM = "sum"
@@ -45,6 +46,15 @@ class Aggregate(Enum):
     MAX = "max"
     LAST = "last"
     COUNT = "count"
+    P50 = "p50"
+    P90 = "p90"
+    P95 = "p95"
+    P99 = "p99"
+
+    @property
+    def percent(self) -> int | None:
+        """Which percentile it is, None when it is none."""
+        return int(self.value[1:]) if self.value[1:].isdigit() else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,6 +132,12 @@ class SeriesIndex(Sequence[SeriesKey]):
     def by_component(self) -> SeriesIndex:
         """One row per component, its metric empty: the index of what is learnt of whole components."""
         return SeriesIndex(SeriesKey(component, "") for component in self.components)
+
+    @cached_property
+    def metric_codes(self) -> NDArray[np.uint32]:
+        """A number for each row's metric name, the same in every process and never 0, (n_series,)."""
+        names = {metric: max(1, zlib.crc32(metric.encode())) for metric in {key.metric for key in self.keys}}
+        return np.fromiter((names[key.metric] for key in self.keys), np.uint32, len(self))
 
     @cached_property
     def rows(self) -> Mapping[SeriesKey, int]:
@@ -401,6 +417,7 @@ class Phase(Enum):
 
     OPEN = "open"
     RECOVERED = "recovered"
+    WITHDRAWN = "withdrawn"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -409,6 +426,9 @@ class Incident:
 
     `id` is derived from component type, component, signature and first bad bucket: the same data give the same id.
     `held_by` names the stages that keep it from being shown, with their reason; empty when it is shown.
+    `flapping_since` is set while it comes and goes: then it stays open until it has been calm for a good while.
+    `folded` names the components whose incidents are shown on this one, and `behind` what they have in common.
+    A withdrawn incident never happened: late data showed so, at `recovered`.
     """
 
     id: str
@@ -426,6 +446,9 @@ class Incident:
     version: int
     anomalies: tuple[Anomaly, ...] = ()
     held_by: tuple[tuple[str, str], ...] = ()
+    flapping_since: int | None = None
+    folded: tuple[str, ...] = ()
+    behind: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

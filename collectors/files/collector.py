@@ -20,9 +20,11 @@ from collectors.files.strict import check
 from collectors.files.tally import Tally
 from collectors.files.times import BAD, MICRO
 from collectors.files.vocabulary import Rowfinder, Vocabulary, codes_of
-from tocsin.errors import TransientError
+from tocsin.errors import ConfigError, TransientError
 from tocsin.model import Aggregate, Bools, Floats, Frame, Ints, Metric, SeriesIndex, SeriesKey, Window
 from tocsin.ports import Surroundings
+
+NO_PERCENTILES = "percentiles of a bucket cannot be worked out from files; write mean, max or last"
 
 
 class Files:
@@ -35,6 +37,8 @@ class Files:
     """
 
     def __init__(self, settings: FilesSettings, surroundings: Surroundings, *, limits: Limits = LIMITS) -> None:
+        if wrong := [name for name in settings.fields if _percentile(surroundings.metrics.get(name))]:
+            raise ConfigError(*(f"{surroundings.component_type}: files: {name}: {NO_PERCENTILES}" for name in wrong))
         self._settings, self._surroundings, self._limits = settings, surroundings, limits
         self._folder = surroundings.folder
         self._metrics: Mapping[str, Metric] = surroundings.metrics
@@ -202,6 +206,10 @@ class Files:
             ended = np.setdiff1d(mine, continued)
             missing[ended, max(0, last + 1) :] = True
         return missing
+
+
+def _percentile(metric: Metric | None) -> bool:
+    return metric is not None and metric.aggregate.percent is not None
 
 
 def _sentence(file: Known) -> str:

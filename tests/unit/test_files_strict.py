@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from collectors.files import PLUGIN as FILES
 from collectors.files import FilesSettings, check, read_table
 from tests.unit.test_files_layouts import T0, files, surroundings
 from tocsin.errors import ConfigError
+from tocsin.model import Aggregate, Metric
 
 
 def problems(folder: Path, **settings: Any) -> list[str]:
@@ -129,3 +132,10 @@ def test_a_table_that_cannot_be_read_says_why(tmp_path: Path, text: str, why: st
 def test_a_table_that_is_not_there_says_so(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"a\.csv: cannot be read: No such file or directory"):
         read_table(tmp_path / "a.csv")
+
+
+def test_a_percentile_of_a_bucket_cannot_come_from_files(tmp_path: Path) -> None:
+    around = replace(surroundings(tmp_path), metrics={"latency": Metric(name="latency", aggregate=Aggregate.P95)})
+    FILES.build(FilesSettings(path="."), around)
+    with pytest.raises(ConfigError, match="t: files: latency: percentiles of a bucket cannot be worked out from files"):
+        FILES.build(FilesSettings(path=".", fields={"latency": "latency"}), around)
