@@ -27,24 +27,31 @@ def naive_judge(values: list[float], rules: Any, span: int = 60) -> tuple[list[b
     steps: list[tuple[int, str, int]] = []
     severity, calm, count_from = 0, 0, 0
     recovered: int | None = None
+    last, last_bad, flapping = 0, 0, False
+    returns: list[int] = []
     for now, value in enumerate(values):
         if severity == 0:
             recent = [b for b in range(count_from, now + 1) if b > now - rules.open_of and values[b] >= rules.open_surprise]
             if value >= rules.open_surprise and len(recent) >= rules.open_buckets:
                 severity = 2 if max(values[b] for b in recent) >= rules.critical_surprise else 1
                 again = recovered is not None and (recent[0] - recovered) * span <= rules.reopen
-                steps.append((now + 1, "reopened" if again else "opened", severity))
-                calm, count_from = 0, now + 1
+                returns = [one for one in returns if (now + 1 - one) * span < rules.flap_within] + [now + 1] if again else []
+                flapping = len(returns) >= rules.flap_times
+                severity = max(severity, last) if flapping else severity
+                steps.append((now + 1, "flapping" if flapping else "reopened" if again else "opened", severity))
+                calm, count_from, last_bad = 0, now + 1, now
         elif not math.isnan(value):
             calm = 0 if value >= rules.critical_surprise else calm + 1
+            last_bad = now if value >= rules.open_surprise else last_bad
             good = [b for b in range(count_from, now + 1) if b > now - rules.close_of and values[b] < rules.close_surprise]
-            if value < rules.close_surprise and len(good) >= rules.close_buckets:
-                severity, recovered, count_from = 0, now + 1, now + 1
+            quiet = not flapping or (now - last_bad) * span >= rules.flap_calm
+            if value < rules.close_surprise and len(good) >= rules.close_buckets and quiet:
+                last, severity, recovered, count_from = severity, 0, now + 1, now + 1
                 steps.append((now + 1, "recovered", 0))
             elif calm == 0 and severity < 2:
                 severity = 2
                 steps.append((now + 1, "worse", 2))
-            elif calm >= rules.better_buckets and severity == 2:
+            elif calm >= rules.better_buckets and severity == 2 and not flapping:
                 severity = 1
                 steps.append((now + 1, "better", 1))
         alert.append(severity > 0)
@@ -237,6 +244,18 @@ def naive_fused_mean(surprises: list[float], top: int = 6, cap: float = 12.0) ->
     judged = sorted((min(one, cap) for one in surprises if not math.isnan(one)), reverse=True)
     most = min(len(surprises), max(3, len(surprises) // top))
     return sum(judged[:most]) / most if judged else math.nan
+
+
+def naive_path_length(nodes: list[list[int]], leaves: list[list[int]], row: list[int]) -> float:
+    """Mean path length of one row in full binary trees of `feature << 8 | threshold`, leaves in sixteenths of a level."""
+    total = 0
+    for tree, ends in zip(nodes, leaves, strict=True):
+        at = 1
+        while at < len(tree):
+            feature, threshold = divmod(tree[at], 256)
+            at = 2 * at + (row[feature] > threshold)
+        total += ends[at - len(tree)]
+    return total / len(nodes) / 16
 
 
 # --- calibration --------------------------------------------------------------------------------------------------------

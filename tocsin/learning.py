@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from tocsin.errors import ConfigError
 from tocsin.intake import Intake
@@ -153,7 +154,8 @@ def fit_all(
 
 
 def join(parts: Iterable[Mapping[str, Baseline]]) -> dict[str, Baseline]:
-    """Baselines of disjoint rows as one each."""
+    """Baselines of disjoint rows as one each. What is learnt of components can be larger in one piece than in another, or
+    missing where none was learnt: it is filled up with zeros."""
     parts = list(parts)
     names = list(dict.fromkeys(name for part in parts for name in part))
     joined = {}
@@ -167,6 +169,7 @@ def join(parts: Iterable[Mapping[str, Baseline]]) -> dict[str, Baseline]:
         index = SeriesIndex(keys)
         # Pieces that interleave come out in the index's order, not in their own.
         order = np.fromiter((index.rows[key] for key in keys), np.int64, len(keys)).argsort()
+        sizes = [len(piece.index) for piece in pieces]
         joined[name] = Baseline(
             detector=pieces[0].detector,
             index=index,
@@ -175,10 +178,26 @@ def join(parts: Iterable[Mapping[str, Baseline]]) -> dict[str, Baseline]:
                 max(piece.trained_on.end for piece in pieces),
                 pieces[0].trained_on.span,
             ),
-            arrays={key: np.concatenate([piece.arrays[key] for piece in pieces])[order] for key in pieces[0].arrays},
+            arrays={key: array[order] for key, array in _joined([piece.arrays for piece in pieces], sizes).items()},
             facts=pieces[0].facts,
         )
     return joined
+
+
+def _joined(pieces: Sequence[Mapping[str, NDArray[Any]]], sizes: Sequence[int]) -> dict[str, NDArray[Any]]:
+    result = {}
+    for name in dict.fromkeys(name for piece in pieces for name in piece):
+        shapes = [piece[name].shape[1:] for piece in pieces if name in piece]
+        shape = tuple(max(lengths) for lengths in zip(*shapes, strict=True))
+        kind = next(piece[name].dtype for piece in pieces if name in piece)
+        array = np.zeros((sum(sizes), *shape), kind)
+        first = 0
+        for piece, size in zip(pieces, sizes, strict=True):
+            if name in piece:
+                array[(slice(first, first + size), *map(slice, piece[name].shape[1:]))] = piece[name]
+            first += size
+        result[name] = array
+    return result
 
 
 FUSION = "fusion:"
