@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Iterable
+from pathlib import Path
 
 from tocsin.model import CheckResult, Perf
 
@@ -76,6 +77,14 @@ def result_line(result: CheckResult) -> bytes:
     room = MOST_BYTES - len(head.encode()) - len(tail.encode())
     cut = text.encode()[:room].decode(errors="ignore").rstrip("\\")  # never in the middle of a character or a line break
     return (head + cut + tail).encode()
+
+
+def thresholds_line(path: Path, at: int) -> bytes:
+    """The command that has Centreon Engine read a thresholds file again. ValueError for a path that cannot be in a command."""
+    text = str(path)
+    if not path.is_absolute() or set(text) & _NEVER_IN_NAMES or not text.isprintable() or len(text.encode()) > 1024:
+        raise ValueError(f"{text[:80]!r} cannot be named to the engine: expected a plain absolute path")
+    return f"[{at}] NEW_THRESHOLDS_FILE;{text}\n".encode()
 
 
 def _number(value: float) -> str:
