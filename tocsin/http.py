@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import ssl
 import threading
 import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
@@ -25,7 +24,7 @@ import structlog
 
 import tocsin
 from tocsin.errors import PermanentError, TransientError
-from tocsin.tls import Tls, WrongCertificate
+from tocsin.tls import Tls, distrust
 
 if TYPE_CHECKING:
     import httpx2
@@ -43,8 +42,8 @@ class Unanswered(TransientError):
     """The server did not answer, or said it cannot now. `retry_after` is the wait it asked for, in seconds."""
 
     def __init__(self, sentence: str, *, status: int | None = None, retry_after: float | None = None, body: bytes = b"") -> None:
-        super().__init__(sentence)
-        self.status, self.retry_after, self.body = status, retry_after, body
+        super().__init__(sentence, retry_after=retry_after)
+        self.status, self.body = status, body
 
 
 class Refused(PermanentError):
@@ -344,16 +343,6 @@ def _retry_after(text: str | None) -> float | None:
 
 def _broken(error: Exception, place: str) -> Unanswered | Refused:
     """No answer at all: was it the certificate, which a person has to mend, or the network?"""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, WrongCertificate):
-            return Refused(f"{place}: {cause.args[0]}, not the one in tls.fingerprint")
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return Refused(
-                f"{place}: its certificate is not trusted here: {clean(cause.verify_message)}; "
-                "give the authority as tls.ca, or the certificate's SHA-256 as tls.fingerprint"
-            )
-        if isinstance(cause, ssl.SSLError):
-            return Unanswered(f"{place}: no TLS connection: {clean(cause.reason or str(cause))}")
-        cause = cause.__cause__ or cause.__context__
+    if why := distrust(error):
+        return Refused(f"{place}: {why}")
     return Unanswered(f"{place}: no connection, or it broke: {clean(str(error)) or type(error).__name__}")

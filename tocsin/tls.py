@@ -104,3 +104,18 @@ class _Pinned(ssl.SSLContext):
         found = sha256(shown or b"").hexdigest()
         if not hmac.compare_digest(found, self.fingerprint):
             raise WrongCertificate(f"the server's certificate has the fingerprint {found}")
+
+
+def distrust(error: BaseException) -> str:
+    """What is wrong with the certificate behind a failed connection, and the remedy; empty when it was something else."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, WrongCertificate):
+            return f"{cause.args[0]}, not the one in tls.fingerprint"
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return (
+                f"its certificate is not trusted here: {cause.verify_message.rstrip('.')}; "
+                "give the authority as tls.ca, or the certificate's SHA-256 as tls.fingerprint"
+            )
+        cause = cause.__cause__ or cause.__context__
+    return ""
