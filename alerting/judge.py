@@ -41,6 +41,9 @@ class Rules:
     better_buckets: int = 3
     recent: int = 30 * 60
     reopen: int = 30 * 60
+    flap_times: int = 3
+    flap_within: int = 2 * 3600
+    flap_calm: int = 30 * 60
 
     def __post_init__(self) -> None:
         for name, k, n in (("open", self.open_buckets, self.open_of), ("close", self.close_buckets, self.close_of)):
@@ -52,6 +55,8 @@ class Rules:
             raise ValueError(f"critical.surprise {self.critical_surprise:g} is below open.surprise {self.open_surprise:g}")
         if self.better_buckets < 1 or self.recent < 0 or self.reopen < 0:
             raise ValueError("better_buckets must be at least 1, recent and reopen cannot be negative")
+        if self.flap_times < 1 or self.flap_within < 0 or self.flap_calm < 0:
+            raise ValueError("flap_times must be at least 1, flap_within and flap_calm cannot be negative")
 
     @property
     def memory(self) -> int:
@@ -64,11 +69,13 @@ class Live:
     """An incident that still matters: open, or recovered a short while ago.
 
     `calm` counts the judged buckets since the last critical one; only buckets from `floor` on count for its next step.
+    `returns` are the times at which it came back lately.
     """
 
     incident: Incident
     calm: int
     floor: int
+    returns: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +98,10 @@ class JudgeState:
 
     def to_arrays(self, prefix: str = "") -> dict[str, NDArray[Any]]:
         """Plain arrays, for storage; `prefix` tells several signatures in one store apart."""
-        live = {name: {"incident": _spell(one.incident), "calm": one.calm, "floor": one.floor} for name, one in self.live.items()}
+        live = {
+            name: {"incident": _spell(one.incident), "calm": one.calm, "floor": one.floor, "returns": one.returns}
+            for name, one in self.live.items()
+        }
         rest = json.dumps({"components": self.components, "live": live, "until": self.until, "span": self.span})
         return {f"{prefix}tail": self.tail, f"{prefix}rest": np.frombuffer(rest.encode(), np.uint8)}
 
@@ -102,7 +112,9 @@ class JudgeState:
             return cls()
         rest = json.loads(arrays[f"{prefix}rest"].tobytes())
         live = {
-            name: Live(incident=_read(live["incident"]), calm=live["calm"], floor=live["floor"])
+            name: Live(
+                incident=_read(live["incident"]), calm=live["calm"], floor=live["floor"], returns=tuple(live.get("returns", ()))
+            )
             for name, live in rest["live"].items()
         }
         tail = np.array(arrays[f"{prefix}tail"], np.float64)
@@ -197,6 +209,21 @@ def retire(state: JudgeState, components: Iterable[str], at: int, reason: str) -
     names = {live.incident.component for live in gone}
     after = replace(state, live={name: live for name, live in state.live.items() if name not in names})
     return Judged(state=after, incidents=tuple(incidents), transitions=tuple(transitions), alert=np.zeros((0, 0), np.bool_))
+
+
+def withdraw(state: JudgeState, component: str, at: int, reason: str) -> Judged:
+    """Take the incident of a component back: what is known by now says it never happened. It is not gone on with.
+
+    Without a live incident nothing changes. Whoever replays late data puts the judgement of these data in its place.
+    """
+    live = state.live.get(component)
+    rest = replace(state, live={name: one for name, one in state.live.items() if name != component})
+    nothing = np.zeros((0, 0), np.bool_)
+    if live is None:
+        return Judged(state=state, incidents=(), transitions=(), alert=nothing)
+    gone = replace(live.incident, phase=Phase.WITHDRAWN, recovered=at, version=live.incident.version + 1)
+    step = Transition(incident=gone.id, at=at, kind="withdrawn", reason=reason, severity=Severity.OK)
+    return Judged(state=rest, incidents=(gone,), transitions=(step,), alert=nothing)
 
 
 def onset(surprise: Floats, recent_buckets: int) -> Floats:
@@ -325,12 +352,21 @@ class _Trail:
         severity = Severity.CRITICAL if peak >= rules.critical_surprise else Severity.WARNING
         why = f"{len(bad)} of the last {rules.open_of} buckets at surprise {rules.open_surprise:g} or more, highest {peak:.1f}"
         before = self.live.incident if self.live is not None else None
+        returns: tuple[int, ...] = ()
         if before is not None and before.recovered is not None and since - before.recovered <= rules.reopen:
             kind, why = "reopened", f"bad again {since - before.recovered} s after its recovery: {why}"
+            opened = self._time(at + 1)
+            known = self.live.returns if self.live is not None else ()
+            returns = (*(time for time in known if opened - time < rules.flap_within), opened)
+            flapping = len(returns) >= rules.flap_times
+            if flapping:
+                kind, why = "flapping", f"came back {len(returns)} times within {rules.flap_within} s, {why}"
+                severity = max(severity, before.severity)
             incident = replace(
                 before,
                 phase=Phase.OPEN,
                 severity=severity,
+                flapping_since=opened if flapping else None,
                 recovered=None,
                 last_bad=self._time(at),
                 surprise=self.values[at],
@@ -353,7 +389,7 @@ class _Trail:
                 peak=peak,
                 version=1,
             )
-        self.live = Live(incident=incident, calm=0, floor=self._time(at + 1))
+        self.live = Live(incident=incident, calm=0, floor=self._time(at + 1), returns=returns)
         self._evidence.setdefault(incident.id, []).append(at)
         self._step(incident, at, kind, why, severity)
         self.open_buckets.append((at, at + 1))
@@ -375,27 +411,30 @@ class _Trail:
             if value < rules.close_surprise:
                 first = max(floor, at + 1 - rules.close_of, 0)
                 good = sum(other < rules.close_surprise for other in self.values[first : at + 1])
-                if good >= rules.close_buckets:
-                    end = self._time(at + 1)
+                end = self._time(at + 1)
+                quiet_for = end - incident.last_bad - self.span
+                if good >= rules.close_buckets and (incident.flapping_since is None or quiet_for >= rules.flap_calm):
+                    why = f"{good} of the last {rules.close_of} buckets below surprise {rules.close_surprise:g}"
+                    if incident.flapping_since is not None:
+                        why = f"calm for {quiet_for} s after it came and went: {why}"
                     changes.update(phase=Phase.RECOVERED, recovered=end, version=incident.version + 1)
                     incident = replace(incident, **changes)
-                    why = f"{good} of the last {rules.close_of} buckets below surprise {rules.close_surprise:g}"
                     self._step(incident, at, "recovered", why, Severity.OK)
-                    self.live = Live(incident=incident, calm=0, floor=end)
+                    self.live = Live(incident=incident, calm=0, floor=end, returns=live.returns)
                     self.open_buckets.append((begin, at))
                     return at + 1
             if calm == 0 and incident.severity is not Severity.CRITICAL:
                 incident = replace(incident, **changes, severity=Severity.CRITICAL, version=incident.version + 1)
                 why = f"surprise {value:.1f} reached {rules.critical_surprise:g}"
                 self._step(incident, at, "worse", why, Severity.CRITICAL)
-            elif calm >= rules.better_buckets and incident.severity is Severity.CRITICAL:
+            elif calm >= rules.better_buckets and incident.severity is Severity.CRITICAL and incident.flapping_since is None:
                 incident = replace(incident, **changes, severity=Severity.WARNING, version=incident.version + 1)
                 why = f"{calm} judged buckets below surprise {rules.critical_surprise:g}"
                 self._step(incident, at, "better", why, Severity.WARNING)
             else:
                 incident = replace(incident, **changes)
             at += 1
-        self.live = Live(incident=incident, calm=calm, floor=live.floor)
+        self.live = replace(live, incident=incident, calm=calm)
         self.open_buckets.append((begin, at))
         return at
 
@@ -414,4 +453,4 @@ def _read(spelled: Mapping[str, Any]) -> Incident:
     anomalies = tuple(Anomaly(**anomaly) for anomaly in spelled["anomalies"])
     held_by = tuple((stage, reason) for stage, reason in spelled["held_by"])
     parts = {**spelled, "phase": Phase(spelled["phase"]), "severity": Severity(spelled["severity"])}
-    return Incident(**{**parts, "anomalies": anomalies, "held_by": held_by})
+    return Incident(**{**parts, "anomalies": anomalies, "held_by": held_by, "folded": tuple(spelled.get("folded", ()))})

@@ -7,7 +7,7 @@ hold is shown when the last of them lets go, and every change is a transition, s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
 
@@ -15,6 +15,9 @@ from tocsin.model import Incident, Transition
 from tocsin.ports import Stage
 
 HeldBy = tuple[tuple[str, str], ...]
+
+ACKNOWLEDGED = "acknowledged"
+"""The one stage that hides nothing: it keeps the severity somebody has taken on."""
 
 
 class Rung(Enum):
@@ -37,15 +40,25 @@ class Rung(Enum):
 
 @dataclass(frozen=True)
 class Ladder:
-    """Holds back everything until the component type has climbed to `status`."""
+    """Holds back everything until the component type, or a component by itself, has climbed to `status`."""
 
     rung: Rung
+    of_component: Mapping[str, Rung] = field(default_factory=dict)
 
     def __call__(self, incidents: Sequence[Incident], now: datetime) -> Sequence[Incident]:
         """As `Stage` promises."""
-        if self.rung in (Rung.STATUS, Rung.NOTIFY):
+        if not self.of_component and self.rung in (Rung.STATUS, Rung.NOTIFY):
             return incidents
-        return [hold(incident, "ladder", self.rung.value) for incident in incidents]
+        return [self._held(incident, self.of_component.get(incident.component, self.rung)) for incident in incidents]
+
+    @staticmethod
+    def _held(incident: Incident, rung: Rung) -> Incident:
+        return incident if rung in (Rung.STATUS, Rung.NOTIFY) else hold(incident, "ladder", rung.value)
+
+
+def visible(held_by: HeldBy) -> bool:
+    """Whether what is held so is still seen by people."""
+    return all(stage == ACKNOWLEDGED for stage, _ in held_by)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +82,7 @@ def run(
     A stage that fails, or loses an incident, is passed over and leaves its mark in a transition: a broken silence must not
     hide a problem.
     """
-    staged: Sequence[Incident] = [replace(incident, held_by=()) for incident in incidents]
+    staged: Sequence[Incident] = [replace(incident, held_by=(), folded=(), behind="") for incident in incidents]
     at = int(now.timestamp())
     transitions: list[Transition] = []
     for stage in stages:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from tocsin import registry
-from tocsin.config_parts import KEY, PLUGIN_KEYS, Collect, Detect, Sink
+from tocsin.config_parts import KEY, PLUGIN_KEYS, Collect, Detect, Sink, Supervision
 from tocsin.errors import did_you_mean
 from tocsin.settings import Settings
 from tocsin.yaml_positions import Document, Place, Problem, quoted
@@ -19,6 +19,7 @@ GROUP_OF: Mapping[type[Settings], tuple[str, str]] = {
     Collect: ("collectors", "from"),
     Detect: ("detectors", "use"),
     Sink: ("sinks", "use"),
+    Supervision: ("supervisions", "use"),
 }
 """Entries that hold the keys of a plugin: its group, and the key that names it."""
 

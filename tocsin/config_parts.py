@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, model_validator
 
 from tocsin import registry
-from tocsin.config_values import Every, Line, Number, anchored, folder_of, mistakes
+from tocsin.config_values import Every, Line, Number, anchored, between, folder_of, mistakes
 from tocsin.model import Aggregate, Direction, Metric
 from tocsin.ports import Plugin
-from tocsin.settings import Settings
+from tocsin.settings import Duration, Settings
 
 PLUGIN_KEYS = "(plugin)"
 """Where an entry's keys that belong to its plugin are kept while it is validated; never written in YAML."""
@@ -141,3 +141,16 @@ class Sink(Settings):
     settings: PluginSettings = Field(alias="(plugin)")
 
     _flat = model_validator(mode="before")(staticmethod(lambda entry: _apart(entry, ("use",))))
+
+
+class Supervision(Settings):
+    """The supervising system: `use`, how often it is read, and its own keys."""
+
+    plugin: Annotated[Plugin, _named("supervisions")] = Field(alias="use")
+    every: Annotated[Duration, between("10s", "1h")] = Field("1m", validate_default=True, description="How often it is read.")
+    trust: Annotated[Duration, between("1m", "1d")] = Field(
+        "15m", validate_default=True, description="How long downtimes and acknowledgements count when it does not answer."
+    )
+    settings: PluginSettings = Field(alias="(plugin)")
+
+    _flat = model_validator(mode="before")(staticmethod(lambda entry: _apart(entry, ("use", "every", "trust"))))

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from alerting.judge import Rules
-from tocsin.config_parts import KEY, Collect, Detect, MetricSettings, Sink
+from tocsin.config_parts import KEY, Collect, Detect, MetricSettings, Sink, Supervision
+from tocsin.config_stages import Budget, DependsOn, Flapping, Group, PlannedWork, Quiet
 from tocsin.config_values import (
     Buckets,
     BusinessDay,
@@ -121,7 +122,20 @@ class Alert(Settings):
     reopen: Annotated[Duration, between("0s", "7d")] = Field(
         spell_duration(_RULES.reopen), validate_default=True, description="So soon after it, the same incident goes on."
     )
-    ladder: Literal["learn", "show", "status", "notify"] = Field("show", description="How far this type has climbed.")
+    flapping: Flapping = Field({}, validate_default=True)
+    ladder: Literal["learn", "show", "status", "notify"] = Field(
+        "show", description="How far this type has climbed; tocsin promote leads further."
+    )
+    promise: Annotated[float, Field(strict=True, gt=0, le=1000)] = Field(
+        0.25, description="Alerts per component and week that nobody calls useful, at most; more sends it down the ladder."
+    )
+    maintenance: tuple[PlannedWork, ...] = Field((), description="Planned work, in local time.")
+    quiet: tuple[Quiet, ...] = Field((), description="Hours in which only what is bad enough is shown.")
+    group: Group = Field({}, validate_default=True)
+    budget: Budget | None = Field(None, description="How many alerts people are willing to see.")
+    hand_back: Literal["none", "static"] = Field(
+        "none", description="static: while a component cannot be judged, its static thresholds are shown instead."
+    )
     to: To = Field({}, validate_default=True)
     language: Literal["en", "fr"] = "en"
 
@@ -161,6 +175,9 @@ class Alert(Settings):
             critical_surprise=self.critical.surprise,
             recent=self.recent,
             reopen=self.reopen,
+            flap_times=self.flapping.times,
+            flap_within=self.flapping.within,
+            flap_calm=self.flapping.calm,
         )
 
 
@@ -173,9 +190,18 @@ class ComponentFile(Settings):
     collect: Annotated[tuple[Collect, ...], NotEmpty]
     every: Every = Field(None, validate_default=True, description="Length of a bucket; here or in the collect entries.")
     delay: Annotated[Duration, between("0s", "1d")] = Field("1m", validate_default=True, description="How late data may come.")
+    delay_max: Annotated[Duration, between("0s", "1d")] = Field(
+        "10m", validate_default=True, description="The most that is waited for sources that prove to be later than delay."
+    )
+    replay: Annotated[Duration, between("0s", "6h")] = Field(
+        "15m", validate_default=True, description="What comes this late is judged again; later values are only counted."
+    )
     detect: Annotated[tuple[Detect, ...], NotEmpty] = Field(("seasonal", "silence"), validate_default=True)
     static: dict[Line, StaticLimits] = Field(
         default_factory=dict, description="Today's static thresholds, for the backtest to compare with."
+    )
+    depends_on: DependsOn = Field(
+        default_factory=dict, description="Hosts or components that explain trouble here; by pattern, or one list for all."
     )
     alert: Alert = Field({}, validate_default=True)
 
@@ -317,6 +343,9 @@ class MainFile(Settings):
     )
     timezone: Timezone = Field("UTC", description="For component types that name none.")
     deliver: Deliver = Field({}, validate_default=True)
+    supervision: Supervision | None = Field(
+        None, description="The supervising system that knows parents, groups, downtimes and acknowledgements; never written to."
+    )
     train: Train = Field({}, validate_default=True)
     http: Http = Field({}, validate_default=True)
 

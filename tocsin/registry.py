@@ -10,7 +10,7 @@ from importlib.metadata import EntryPoint, entry_points
 from tocsin.errors import did_you_mean
 from tocsin.ports import Plugin
 
-GROUPS = ("collectors", "detectors", "sinks")
+GROUPS = ("collectors", "detectors", "sinks", "supervisions")
 
 
 def names(group: str) -> tuple[str, ...]:

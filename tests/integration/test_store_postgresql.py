@@ -45,7 +45,7 @@ def test_a_lost_connection_costs_one_tick(url: str) -> None:
         others = "pid <> pg_backend_pid() AND backend_type = 'client backend'"
 
         def lose_the_connection() -> None:
-            with state._writing() as connection, killer.connect() as other:
+            with state.writing() as connection, killer.connect() as other:
                 other.exec_driver_sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
                 connection.exec_driver_sql("SELECT 1")
 

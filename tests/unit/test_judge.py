@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerting.judge import Judged, JudgeState, Rules, incident_id, judge, onset, retire
+from alerting.judge import Judged, JudgeState, Rules, incident_id, judge, onset, retire, withdraw
 from tests.naive import naive_judge, naive_onset
 from tocsin.model import (
     Floats,
@@ -184,15 +184,44 @@ def test_the_metrics_of_an_incident_come_worst_first_in_their_worst_bucket() -> 
     assert (other.metric, other.unit, other.value, other.expected, other.upper) == ("m2", "", 41.0, 1.0, 2.0)
 
 
+def test_what_comes_and_goes_is_one_state_that_ends_after_a_calm_while() -> None:
+    rules = Rules(open_buckets=1, open_of=1, close_buckets=1, close_of=1, flap_calm=6 * SPAN)
+    judged = run([5.0, 1.0] * 6 + [1.0] * 10, rules)
+    kinds = [step.kind for step in judged.transitions]
+    assert kinds == ["opened", "recovered", "reopened", "recovered", "reopened", "recovered", "flapping", "recovered"]
+    (incident,) = judged.incidents
+    assert incident.flapping_since == 7 * SPAN
+    assert incident.recovered == (11 + 6) * SPAN
+
+
+def test_a_withdrawn_incident_is_told_and_not_gone_on_with() -> None:
+    judged = run([1.0, 5.0, 5.0], RULES)
+    gone = withdraw(judged.state, "web-1", 4 * SPAN, "late data")
+    assert [(one.phase, one.recovered) for one in gone.incidents] == [(Phase.WITHDRAWN, 4 * SPAN)]
+    assert [(step.kind, step.reason) for step in gone.transitions] == [("withdrawn", "late data")]
+    assert gone.state.live == {}
+    assert withdraw(gone.state, "web-1", 5 * SPAN, "again").transitions == ()
+
+
 # --- what must always hold --------------------------------------------------------------------------------------------
 
 surprises = st.sampled_from([NAN, 0.0, 1.0, 2.9, 3.0, 3.9, 4.0, 5.0, 5.9, 6.0, 9.0])
 some_rules = st.builds(
-    lambda k, n, ck, cn, better, reopen: Rules(
-        open_buckets=min(k, n), open_of=n, close_buckets=min(ck, cn), close_of=cn, better_buckets=better, reopen=reopen * SPAN
+    lambda k, n, ck, cn, better, times, reopen, within, calm: Rules(
+        open_buckets=min(k, n),
+        open_of=n,
+        close_buckets=min(ck, cn),
+        close_of=cn,
+        better_buckets=better,
+        reopen=reopen * SPAN,
+        flap_times=times,
+        flap_within=within * SPAN,
+        flap_calm=calm * SPAN,
     ),
-    *[st.integers(1, 5) for _ in range(5)],
+    *[st.integers(1, 5) for _ in range(6)],
     st.integers(0, 6),
+    st.integers(0, 30),
+    st.integers(0, 8),
 )
 
 

@@ -46,6 +46,9 @@ def incident_row(incident: Incident) -> dict[str, Any]:
         "version": int(incident.version),
         "anomalies": _encode([[getattr(anomaly, name) for name in _ANOMALY] for anomaly in incident.anomalies]),
         "held_by": _encode(incident.held_by),
+        "flapping_since": None if incident.flapping_since is None else int(incident.flapping_since),
+        "folded": _encode(incident.folded) if incident.folded else "[]",
+        "behind": incident.behind,
     }
 
 
@@ -65,9 +68,14 @@ def incident_of(row: Row[Any]) -> Incident:
         peak=row.peak,
         version=row.version,
         anomalies=tuple(
-            Anomaly(**dict(zip(Anomaly.__dataclass_fields__, values, strict=True))) for values in json.loads(row.anomalies)
+            # An older program knew fewer facts of an anomaly: the newest ones are then missing at the end.
+            Anomaly(**dict(zip(_ANOMALY, values, strict=False)))
+            for values in json.loads(row.anomalies)
         ),
         held_by=tuple((stage, reason) for stage, reason in json.loads(row.held_by)),
+        flapping_since=row.flapping_since,
+        folded=tuple(json.loads(row.folded)) if row.folded != "[]" else (),
+        behind=row.behind,
     )
 
 

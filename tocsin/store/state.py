@@ -22,6 +22,7 @@ from tocsin import failpoints
 from tocsin.errors import ConfigError, PermanentError
 from tocsin.model import Desired, Incident, Phase, ServiceKey, Transition, Window
 from tocsin.store import arrays, database, repair, rows
+from tocsin.store.accounts import Accounts
 from tocsin.store.bulk import insert_rows, update_rows
 from tocsin.store.rows import ModelVersion
 from tocsin.store.tables import desired, incident, judge_state, model, run, transition, watermark
@@ -42,6 +43,7 @@ class State:
         self.name = database.shown(url)
         self.path = Path(str(url.database)) if url.drivername.startswith("sqlite") else None
         self.problems: list[str] = []
+        self.accounts = Accounts(self)
         self._read, self._write = database.connect(url)
 
     @classmethod
@@ -84,12 +86,14 @@ class State:
         self.close()
 
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that sees one moment."""
         with database.translated(self.name), self._read.begin() as connection:
             yield connection
 
     @contextmanager
-    def _writing(self) -> Iterator[Connection]:
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that is committed on leaving, or not at all when it raises; one at a time."""
         with database.translated(self.name), self._write.begin() as connection:
             yield connection
 
@@ -103,7 +107,7 @@ class State:
         """
         tick = Tick(component_type, self)
         yield tick
-        with self._writing() as connection:
+        with self.writing() as connection:
             tick.write(connection)
             failpoints.reached("before_tick_commit")
         failpoints.reached("after_tick_commit")
@@ -113,13 +117,13 @@ class State:
         query = select(watermark)
         if component_type is not None:
             query = query.where(watermark.c.component_type == component_type)
-        with self._reading() as connection:
+        with self.reading() as connection:
             return {(row.component_type, row.source): row.pos for row in connection.execute(query)}
 
     def judge_state(self, component_type: str) -> Mapping[str, NDArray[Any]] | None:
         """What the judge kept at the last tick, None before the first. PermanentError when it is damaged."""
         query = select(judge_state.c.data).where(judge_state.c.component_type == component_type)
-        with self._reading() as connection:
+        with self.reading() as connection:
             data = connection.execute(query).scalar()
         if data is None:
             return None
@@ -149,13 +153,13 @@ class State:
             query = query.where(incident.c.component == component)
         if since is not None:
             query = query.where(or_(incident.c.recovered.is_(None), incident.c.recovered >= since))
-        with self._reading() as connection:
+        with self.reading() as connection:
             return [rows.incident_of(row) for row in connection.execute(query)]
 
     def incident(self, beginning: str) -> tuple[Incident, Sequence[Transition]]:
         """The incident whose id begins so, and its steps in order. ConfigError when there is none, or more than one."""
         query = select(incident).where(incident.c.id.startswith(beginning, autoescape=True)).order_by(incident.c.id).limit(6)
-        with self._reading() as connection:
+        with self.reading() as connection:
             found = connection.execute(query).all()
             if not found:
                 raise ConfigError(f"no incident {beginning!r}: `tocsin incidents` lists them")
@@ -167,7 +171,7 @@ class State:
 
     def forget_incidents(self, before: float) -> int:
         """Remove incidents that recovered before this time, with their transitions; how many."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             return connection.execute(delete(incident).where(incident.c.recovered < before)).rowcount
 
     # --- desired state (port DesiredStore) -----------------------------------------------------------------------
@@ -186,7 +190,7 @@ class State:
             .order_by(case((unseen, 0), else_=1), worst, desired.c.next_due_at, desired.c.host, desired.c.service)
             .limit(limit)
         )
-        with self._reading() as connection:
+        with self.reading() as connection:
             return [rows.desired_of(row) for row in connection.execute(query)]
 
     def all_desired(self, component_type: str | None = None) -> Sequence[Desired]:
@@ -194,13 +198,13 @@ class State:
         query = select(desired).order_by(desired.c.host, desired.c.service)
         if component_type is not None:
             query = query.where(desired.c.component_type == component_type)
-        with self._reading() as connection:
+        with self.reading() as connection:
             return [rows.desired_of(row) for row in connection.execute(query)]
 
     def desired_rows(self, services: Sequence[ServiceKey]) -> Sequence[Desired]:
         """The rows of these services; those that have none yet are left out."""
         found = []
-        with self._reading() as connection:
+        with self.reading() as connection:
             for place in range(0, len(services), _AT_ONCE):
                 keys = [(service.host, service.service) for service in services[place : place + _AT_ONCE]]
                 query = select(desired).where(tuple_(desired.c.host, desired.c.service).in_(keys))
@@ -230,14 +234,14 @@ class State:
             place = desired.c.host == new["host"], desired.c.service == new["service"]
             return update(desired).where(*place).values({name: new[name] for name in _DELIVERYS} | shared)
 
-        with self._writing() as connection:
+        with self.writing() as connection:
             update_rows(connection, desired, learnt, statement)
             failpoints.reached("before_record")
         failpoints.reached("after_record")
 
     def desired_component_types(self) -> Sequence[str]:
         """The component types that have put rows there."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return list(
                 connection.execute(select(desired.c.component_type).distinct().order_by(desired.c.component_type)).scalars()
             )
@@ -245,7 +249,7 @@ class State:
     def forget_desired(self, services: Iterable[ServiceKey]) -> int:
         """Take services out of the desired state: their component type or component is gone. How many there were."""
         statement = delete(desired).where(desired.c.host == bound("b_host"), desired.c.service == bound("b_service"))
-        with self._writing() as connection:
+        with self.writing() as connection:
             return sum(
                 connection.execute(statement, {"b_host": service.host, "b_service": service.service}).rowcount
                 for service in services
@@ -269,7 +273,7 @@ class State:
         A rollback pins the version it went back to, so that the next scheduled training does not silently undo what a
         person decided. `unpin` (a training that a person asked for) ends that.
         """
-        with self._writing() as connection:
+        with self.writing() as connection:
             mine = model.c.component_type == component_type
             version = (connection.execute(select(func.max(model.c.version)).where(mine)).scalar() or 0) + 1
             if unpin:
@@ -300,19 +304,19 @@ class State:
         query = select(model).order_by(model.c.component_type, model.c.version.desc())
         if component_type is not None:
             query = query.where(model.c.component_type == component_type)
-        with self._reading() as connection:
+        with self.reading() as connection:
             return [rows.model_of(row) for row in connection.execute(query)]
 
     def active_model(self, component_type: str) -> ModelVersion | None:
         """The version in force."""
         query = select(model).where(model.c.component_type == component_type, model.c.active)
-        with self._reading() as connection:
+        with self.reading() as connection:
             row = connection.execute(query).first()
         return None if row is None else rows.model_of(row)
 
     def activate_model(self, component_type: str, version: int, *, pinned: bool = True) -> ModelVersion:
         """Put this version in force and keep it there (`pinned`). ConfigError when there is no such version."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             mine = model.c.component_type == component_type
             known = list(connection.execute(select(model.c.version).where(mine).order_by(model.c.version)).scalars())
             if version not in known:
@@ -325,7 +329,7 @@ class State:
 
     def prune_models(self, component_type: str, keep: int) -> Sequence[str]:
         """Forget all but the newest `keep` versions and the one in force; the paths of files nobody refers to any more."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             mine = model.c.component_type == component_type
             query = select(model.c.version, model.c.path, model.c.active).where(mine).order_by(model.c.version.desc())
             gone = [row for row in connection.execute(query).all()[max(keep, 0) :] if not row.active]
@@ -337,26 +341,26 @@ class State:
 
     def _model(self, component_type: str, version: int) -> ModelVersion:
         query = select(model).where(model.c.component_type == component_type, model.c.version == version)
-        with self._reading() as connection:
+        with self.reading() as connection:
             return rows.model_of(connection.execute(query).one())
 
     # --- scheduled jobs ------------------------------------------------------------------------------------------
 
     def claim_run(self, job: str, period: str, now: float) -> bool:
         """True for whoever may do the job of this period: once, however often and from wherever it is asked."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             claim = {"job": job, "period": period, "claimed_at": int(now)}
             return insert_rows(connection, run, [claim], lambda statement: statement.on_conflict_do_nothing()) == 1
 
     def finish_run(self, job: str, period: str, now: float, outcome: str = "done") -> None:
         """The job of this period is over; `outcome` is for people."""
         statement = update(run).where(run.c.job == job, run.c.period == period).values(finished_at=int(now), outcome=outcome)
-        with self._writing() as connection:
+        with self.writing() as connection:
             connection.execute(statement)
 
     def forget_runs(self, before: float) -> int:
         """Remove runs that finished before this time; how many."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             return connection.execute(delete(run).where(run.c.finished_at < before)).rowcount
 
     # --- copies --------------------------------------------------------------------------------------------------

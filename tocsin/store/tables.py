@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration."""
 
 
@@ -37,9 +37,14 @@ class Words(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Any) -> str | None:
-        if value is None or (value.isascii() and "\x00" not in value):
-            return value
-        return "".join("\ufffd" if character == "\x00" or "\ud800" <= character <= "\udfff" else character for character in value)
+        return None if value is None else keepable(value)
+
+
+def keepable(text: str) -> str:
+    """The text as every database can keep it."""
+    if text.isascii() and "\x00" not in text:
+        return text
+    return "".join("\ufffd" if character == "\x00" or "\ud800" <= character <= "\udfff" else character for character in text)
 
 
 metadata = MetaData()
@@ -77,6 +82,9 @@ incident = Table(
     Column("version", Integer, nullable=False),
     Column("anomalies", Text, nullable=False),
     Column("held_by", Text, nullable=False),
+    Column("flapping_since", BigInteger),
+    Column("folded", Text, nullable=False, server_default=text("'[]'")),
+    Column("behind", Words, nullable=False, server_default=text("''")),
     Index("incident_by_phase", "phase", "component_type"),
     Index("incident_by_time", "since"),
 )
@@ -145,4 +153,81 @@ run = Table(
     Column("claimed_at", BigInteger, nullable=False),
     Column("finished_at", BigInteger),
     Column("outcome", Words, nullable=False, server_default=text("''")),
+)
+
+# --- what people decide and say ---------------------------------------------------------------------------------------
+
+silence = Table(
+    "silence",
+    metadata,
+    Column("id", Words, primary_key=True),
+    Column("matcher", Text, nullable=False),
+    Column("start", BigInteger, nullable=False),
+    Column("end", BigInteger, nullable=False),
+    Column("author", Words, nullable=False),
+    Column("comment", Words, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expired_by", Words, nullable=False, server_default=text("''")),
+    Index("silence_by_end", "end"),
+)
+
+verdict = Table(
+    "verdict",
+    metadata,
+    Column("id", Words, primary_key=True),
+    Column("incident", Words, nullable=False),
+    Column("component_type", Words, nullable=False),
+    Column("component", Words, nullable=False),
+    Column("verdict", Words, nullable=False),
+    Column("source", Words, nullable=False),
+    Column("kind", Words, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("author", Words, nullable=False, server_default=text("''")),
+    Column("text", Words, nullable=False, server_default=text("''")),
+    Column("until", BigInteger),
+    Column("severity", SmallInteger, nullable=False),
+    Column("detectors", Text, nullable=False),
+    Column("model_version", Integer),
+    Index("verdict_by_incident", "incident"),
+    Index("verdict_by_time", "at"),
+)
+
+promotion = Table(
+    "promotion",
+    metadata,
+    Column("component_type", Words, primary_key=True),
+    Column("component", Words, primary_key=True),
+    Column("rung", Words, nullable=False),
+    Column("written", Words, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("by", Words, nullable=False),
+    Column("reason", Words, nullable=False),
+    Column("forced", Boolean, nullable=False),
+    Column("figures", Text, nullable=False),
+)
+
+bar = Table(
+    "bar",
+    metadata,
+    Column("budget", Words, primary_key=True),
+    Column("value", Double, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("reason", Words, nullable=False),
+    Column("used", Integer, nullable=False),
+)
+
+snapshot = Table(
+    "snapshot",
+    metadata,
+    Column("name", Words, primary_key=True),
+    Column("read_at", Double, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)
+
+journal = Table(
+    "journal",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("line", Words, nullable=False),
+    Column("digest", Text, nullable=False),
 )

@@ -11,8 +11,9 @@ from sqlalchemy import Connection, Insert, case
 
 from tocsin.model import Desired, Incident, ServiceKey, Transition
 from tocsin.store import arrays, rows
+from tocsin.store.accounts import write_steps
 from tocsin.store.bulk import insert_rows, replace_rows
-from tocsin.store.tables import desired, incident, judge_state, transition, watermark
+from tocsin.store.tables import desired, incident, judge_state, watermark
 
 
 class Committed(Protocol):
@@ -78,9 +79,7 @@ class Tick:
         if self._incidents:
             replace_rows(connection, incident, list(self._incidents.values()))
         if self._transitions:
-            insert_rows(
-                connection, transition, list(self._transitions.values()), lambda statement: statement.on_conflict_do_nothing()
-            )
+            write_steps(connection, list(self._transitions.values()), self._incidents)
         if self._desired:
             insert_rows(connection, desired, list(self._desired.values()), _upsert_desired)
 
