@@ -251,6 +251,15 @@ class Sink(Protocol):
 
 
 @runtime_checkable
+class ProbingSink(Sink, Protocol):
+    """A sink that can tell about the far side without changing anything there."""
+
+    def probe(self, now: float) -> Probe:
+        """Look, for a person: what a "yes" means, what is in the way. Raises as `RemoteCollector.probe`."""
+        ...
+
+
+@runtime_checkable
 class Closable(Protocol):
     """A part that holds connections."""
 

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from tocsin.errors import PermanentError, TransientError
 from tocsin.http import Http, Limits, Refused, web_address
-from tocsin.model import CheckResult, Outcome, Sent, ServiceKey, Severity, Shown, utc
+from tocsin.model import CheckResult, Outcome, Probe, Sent, ServiceKey, Severity, Shown, utc
 from tocsin.ports import Plugin
 from tocsin.settings import Duration, SecretRef, Settings
 from tocsin.tls import Tls
@@ -60,6 +60,17 @@ class Alertmanager:
     def close(self) -> None:
         """Give back the connections."""
         self._http.close()
+
+    def probe(self, now: float) -> Probe:
+        """As `ProbingSink` promises."""
+        try:
+            status = self._http.ask("GET", "/api/v2/status", "status", headers=self._headers()).json()
+        except ValueError as error:
+            raise PermanentError(str(error)) from error
+        info = status.get("versionInfo") if isinstance(status, dict) else None
+        version = str(info.get("version", "?"))[:40] if isinstance(info, dict) else "?"
+        promise = '"yes" means: Alertmanager has it; firing alerts are read back'
+        return Probe(version=f"Alertmanager {version}", rights=(promise,), warnings=self._http.warnings)
 
     def read_back(self, services: Sequence[ServiceKey]) -> Sequence[Shown]:
         """As `Sink` promises: a service without a firing alert is OK; every service exists there."""

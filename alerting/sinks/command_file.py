@@ -13,8 +13,8 @@ from pydantic import Field
 
 from alerting.line import result_line
 from alerting.sinks.status_data import read_status
-from tocsin.errors import TransientError
-from tocsin.model import CheckResult, Outcome, Sent, ServiceKey, Shown
+from tocsin.errors import PermanentError, TransientError
+from tocsin.model import CheckResult, Outcome, Probe, Sent, ServiceKey, Shown
 from tocsin.ports import Plugin
 from tocsin.settings import Duration, Settings
 
@@ -68,6 +68,30 @@ class CommandFile:
             return outcomes + [outcomes[-1]] * (len(results) - len(outcomes)) if outcomes else []
         finally:
             os.close(pipe)
+
+    def probe(self, now: float) -> Probe:
+        """As `ProbingSink` promises: opens the pipe and writes nothing."""
+        warnings = []
+        try:
+            pipe = os.open(self._command_file, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            raise TransientError(f"{self._command_file}: {_reason(error)}") from error
+        is_pipe = stat.S_ISFIFO(os.fstat(pipe).st_mode)
+        os.close(pipe)
+        if not is_pipe:
+            raise PermanentError(f"{self._command_file} is no pipe: remove it and restart the engine, which makes its own")
+        samples: tuple[str, ...] = ()
+        if self._status_file is None:
+            warnings.append(
+                "no status_file: what the engine shows cannot be read back, and a lost result is repeated only after reassert"
+            )
+        else:
+            shown = list(read_status(self._status_file, now, self._max_age))
+            samples = tuple(f"{one.service.host} / {one.service.service}: {one.text}" for one in shown[:3])
+        promise = '"yes" means: in the engine\'s pipe, which a killed engine loses; results keep their own time'
+        return Probe(
+            version="an engine that reads its command file", rights=(promise,), samples=samples, warnings=tuple(warnings)
+        )
 
     def read_back(self, services: Sequence[ServiceKey]) -> Sequence[Shown]:
         """As `Sink` promises."""

@@ -21,7 +21,7 @@ from pydantic import Field, field_validator
 from alerting.line import result_line
 from tocsin.errors import PermanentError, TransientError
 from tocsin.http import Http, Limits, Refused, web_address
-from tocsin.model import CheckResult, Outcome, Sent, ServiceKey, Shown
+from tocsin.model import CheckResult, Outcome, Probe, Sent, ServiceKey, Shown
 from tocsin.ports import Plugin
 from tocsin.settings import Duration, SecretRef, Settings
 from tocsin.tls import Tls
@@ -98,6 +98,16 @@ class GorgoneSpool:
         answer = Outcome(sent=Sent.NO, why=why) if why else Outcome(sent=Sent.YES)
         return [answer if place in lines else outcome for place, outcome in enumerate(outcomes)]
 
+    def probe(self, now: float) -> Probe:
+        """As `ProbingSink` promises."""
+        folder = self._settings.folder
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermanentError(f"{folder}: gorgone's spool must be there and writable for us (group centreon-gorgone)")
+        waiting = len(list(folder.glob(f"{_OURS}*.cmd")))
+        warnings = (f"{waiting} files of ours wait to be taken: is gorgone running?",) if waiting else ()
+        promise = '"yes" means: in the spool; what the engine shows cannot be read back; results keep their own time'
+        return Probe(version=f"gorgone's spool {folder}", rights=(promise,), warnings=warnings)
+
     def read_back(self, services: Sequence[ServiceKey]) -> Sequence[Shown]:
         """Never possible."""
         raise TransientError("gorgone's spool cannot tell what the engine shows")
@@ -153,6 +163,17 @@ class GorgoneHttp:
     def close(self) -> None:
         """Give back the connections."""
         self._http.close()
+
+    def probe(self, now: float) -> Probe:
+        """As `ProbingSink` promises."""
+        try:
+            self._http.ask("GET", "/api/internal/information", "information", headers=self._authorization())
+        except ValueError as error:
+            raise PermanentError(str(error)) from error
+        promise = (
+            '"yes" means: gorgone gave a token for it; what the engine shows cannot be read back; results keep their own time'
+        )
+        return Probe(version=f"gorgone at {self._http.place}", rights=(promise,), warnings=self._http.warnings)
 
     def read_back(self, services: Sequence[ServiceKey]) -> Sequence[Shown]:
         """Never possible."""

@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import Field
 
-from tocsin.errors import ConfigError, TransientError
-from tocsin.model import CheckResult, Outcome, Sent, ServiceKey, Severity, Shown
+from tocsin.errors import ConfigError, PermanentError, TransientError
+from tocsin.model import CheckResult, Outcome, Probe, Sent, ServiceKey, Severity, Shown
 from tocsin.ports import Plugin
 from tocsin.settings import SecretRef, Settings
 
@@ -56,6 +56,15 @@ class Notify:
             if not taken:
                 break
         return [*outcomes, *[Outcome(sent=Sent.NO, why="not sent yet")] * (len(results) - len(outcomes))]
+
+    def probe(self, now: float) -> Probe:
+        """As `ProbingSink` promises: understands the addresses, and sends nothing."""
+        try:
+            self._targets()
+        except ValueError as error:
+            raise PermanentError(str(error)) from error
+        promise = '"yes" means: every target took it; nothing can be read back; after a failure all targets get it again'
+        return Probe(version=f"{len(self._settings.targets)} targets of apprise", rights=(promise,))
 
     def read_back(self, services: Sequence[ServiceKey]) -> Sequence[Shown]:
         """Never possible."""

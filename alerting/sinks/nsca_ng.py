@@ -15,8 +15,8 @@ from pathlib import Path
 from pydantic import Field
 
 from alerting.line import result_line
-from tocsin.errors import TransientError
-from tocsin.model import CheckResult, Outcome, Sent, ServiceKey, Shown
+from tocsin.errors import PermanentError, TransientError
+from tocsin.model import CheckResult, Outcome, Probe, Sent, ServiceKey, Shown
 from tocsin.ports import Plugin
 from tocsin.settings import Duration, Settings
 
@@ -76,6 +76,26 @@ class NscaNg:
                 break
         later = Outcome(sent=Sent.NO, why="not sent yet: the server is slow or refused a batch")
         return [outcome or later for outcome in outcomes]
+
+    def probe(self, now: float) -> Probe:
+        """As `ProbingSink` promises: sends an empty batch, which needs the right password."""
+        settings = self._settings
+        program = shutil.which(settings.program)
+        if program is None:
+            raise PermanentError(f"{settings.program} is not installed: on Debian, apt install nsca-ng-client")
+        if not settings.config.exists():
+            raise PermanentError(f"{settings.config} is not there: it names the server, the identity and the password")
+        version = subprocess.run([program, "-V"], capture_output=True, timeout=5, check=False, env={"LC_ALL": "C"})
+        outcome = self._transmit(program, [])
+        if outcome.sent is not Sent.YES:
+            raise TransientError(outcome.why)
+        promise = (
+            '"yes" means: the server has it in its queue; what the engine shows cannot be read back; results keep their own time'
+        )
+        open_to_all = settings.config.stat().st_mode & 0o077
+        warnings = (f"{settings.config} holds a password and others may read it: chmod 600",) if open_to_all else ()
+        said = (version.stdout + version.stderr).decode(errors="replace").strip()
+        return Probe(version=said.splitlines()[0][:80] if said else "nsca-ng", rights=(promise,), warnings=warnings)
 
     def read_back(self, services: Sequence[ServiceKey]) -> Sequence[Shown]:
         """Never possible."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field
 
-from tocsin.model import CheckResult, Outcome, Sent, ServiceKey, Shown
+from tocsin.model import CheckResult, Outcome, Probe, Sent, ServiceKey, Shown
 from tocsin.ports import Plugin
 from tocsin.settings import Settings
 
@@ -44,6 +44,11 @@ class Recording:
         for one in results:
             self._shown[one.service] = Shown(service=one.service, code=one.code, text=one.text, last_check=one.at)
         return [Outcome(sent=Sent.YES) for _ in results]
+
+    def probe(self, now: float) -> Probe:
+        """As `ProbingSink` promises."""
+        where = "in memory" if self._file is None else str(self._file)
+        return Probe(version=f"kept {where}", rights=('"yes" means: written; nothing reaches Centreon',))
 
     def read_back(self, services: Sequence[ServiceKey]) -> Sequence[Shown]:
         """As `Sink` promises: every service exists here."""

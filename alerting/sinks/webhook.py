@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 from alerting.sinks.recording import spelled
 from tocsin.errors import PermanentError, TransientError
 from tocsin.http import Http, Limits, Refused, web_address
-from tocsin.model import CheckResult, Outcome, Sent, ServiceKey, Severity, Shown
+from tocsin.model import CheckResult, Outcome, Probe, Sent, ServiceKey, Severity, Shown
 from tocsin.ports import Plugin
 from tocsin.settings import SecretRef, Settings
 from tocsin.tls import Tls
@@ -85,6 +85,14 @@ class Webhook:
     def close(self) -> None:
         """Give back the connections."""
         self._http.close()
+
+    def probe(self, now: float) -> Probe:
+        """As `ProbingSink` promises: shows what would be sent, and sends nothing."""
+        text = json.dumps(_facts(_EXAMPLE)) if self._template is None else self._template.render(_facts(_EXAMPLE))
+        promise = '"yes" means: answered 200 to 299; nothing can be read back'
+        return Probe(
+            version=f"webhook at {self._http.place}", rights=(promise,), samples=(text[:300],), warnings=self._http.warnings
+        )
 
     def read_back(self, services: Sequence[ServiceKey]) -> Sequence[Shown]:
         """Never possible."""
