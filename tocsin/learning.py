@@ -30,6 +30,8 @@ log = structlog.get_logger()
 
 CHUNK_CELLS = 2_000_000
 """Values a worker fits at once: 16 MB, and some fifteen times that while it does."""
+COMPANY = 4
+"""Components in a chunk at least."""
 RETRY = 300
 """Seconds after a training that could not learn anything before the next try."""
 
@@ -121,14 +123,16 @@ def trim(frame: Frame) -> Frame:
 
 
 def chunks(index: SeriesIndex, buckets: int) -> Iterator[SeriesIndex]:
-    """The index cut between components, so that a chunk holds at most two million values (one component at least)."""
+    """The index cut between components, so that a chunk holds at most two million values, but `COMPANY` components at least,
+    where there are that many: detectors that compare siblings learn from those of the chunk."""
     most = max(1, CHUNK_CELLS // max(1, buckets))
     ends = [*index.component_starts[1:].tolist(), len(index)] if len(index) else []
-    start = 0
+    start = first = 0
     for place, end in enumerate(ends):
-        if place + 1 == len(ends) or ends[place + 1] - start > most:
+        left = len(ends) - place - 1
+        if not left or (ends[place + 1] - start > most and place + 1 - first >= COMPANY and left >= COMPANY):
             yield SeriesIndex(index.keys[start:end])
-            start = end
+            start, first = end, place + 1
 
 
 def fit_all(

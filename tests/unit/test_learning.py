@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.fakes import ListCollector
 from tocsin.intake import Intake, Source
-from tocsin.learning import RETRY, backfill, chunks, due, join, trim
+from tocsin.learning import COMPANY, RETRY, backfill, chunks, due, join, trim
 from tocsin.model import Baseline, Frame, SeriesIndex, SeriesKey, Window
 from tocsin.store.history import History
 from tocsin.timegrid import DAY
@@ -43,6 +43,7 @@ def test_chunks_are_cut_between_components_and_lose_nothing(sizes: list[int], bu
     assert [key for part in parts for key in part] == list(index)
     components = [component for part in parts for component in part.components]
     assert len(components) == len(set(components))
+    assert all(len(part.components) >= COMPANY for part in parts) or len(parts) == 1
 
 
 def _baseline(*components: str) -> Baseline:
