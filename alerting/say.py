@@ -13,6 +13,7 @@ from typing import Protocol
 
 from alerting.desired import worse
 from alerting.line import clean
+from alerting.stages import ACKNOWLEDGED, visible
 from alerting.words import LANGUAGES, Words
 from tocsin.model import Anomaly, CheckResult, Incident, Perf, Phase, ServiceKey, Severity
 from tocsin.settings import spell_duration
@@ -20,6 +21,8 @@ from tocsin.timegrid import DAY, Calendar
 
 MOST_INCIDENTS = 5
 MOST_METRICS = 5
+MOST_MEMBERS = 8
+MOST_OF_A_LINE = 60
 _UNIT_WORDS = {
     "": "count",
     "%": "percentage",
@@ -34,12 +37,23 @@ _UNIT_WORDS = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Static:
+    """What the static template says in the place of learned bands: its code, and the metric, value and limit behind it."""
+
+    code: Severity
+    metric: str = ""
+    unit: str = ""
+    value: float = math.nan
+    limit: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Watched:
     """What stands behind a service: how many metrics, how many of them were judged in the latest bucket.
 
     `last_data` is the end of the latest bucket that held a value. `blind_since` is set while there is no data (or no answer,
     then with `why`). A service whose components cannot be judged, for this reason or because they are still being learnt, is
-    UNKNOWN unless an incident is open, never OK.
+    UNKNOWN unless an incident is open, never OK. With `static` its static thresholds take over for that time.
     """
 
     metrics: int
@@ -48,6 +62,7 @@ class Watched:
     last_data: int | None = None
     blind_since: int | None = None
     why: str = ""
+    static: Static | None = None
 
 
 class Look(Protocol):
@@ -95,9 +110,11 @@ def result(
     """
     words = LANGUAGES[language]
     tell = _Teller(words, calendar, now, watched)
-    ranked = sorted(incidents, key=lambda one: (bool(one.held_by), -_rank(one.severity), -one.peak, one.since, one.component))
+    ranked = sorted(
+        incidents, key=lambda one: (not visible(one.held_by), -_rank(one.severity), -one.peak, one.since, one.component)
+    )
     now_open = [one for one in ranked if one.phase is Phase.OPEN]
-    shown = [one for one in now_open if not one.held_by]
+    shown = [one for one in now_open if visible(one.held_by)]
     code = Severity.OK
     for incident in shown:
         code = incident.severity if worse(incident.severity, code) else code
@@ -106,13 +123,16 @@ def result(
         over = [one for one in ranked if one.recovered is not None]
         ended = [tell.over(max(over, key=lambda one: (one.recovered or 0, one.peak)))] if over else []
         lines = [", ".join([*ended, blind or tell.calm()])]
+    handed_back = watched.static if not shown and (blind or not watched.judged) else None
     if not shown and (blind or not watched.judged):
         # Nobody judges it: saying OK would be a lie, whatever the reason.
-        code = Severity.UNKNOWN
+        code = Severity.UNKNOWN if handed_back is None else handed_back.code
     if now_open:
         lines = tell.troubles(now_open)
         if blind:
             lines[0] += f", {blind}"
+    if handed_back is not None:
+        lines[0] = f"{tell.static(handed_back)}, {words.not_judged.format(why=lines[0])}"
     return CheckResult(service=service, code=code, text="\n".join(lines), perf=tuple(perf), at=now)
 
 
@@ -128,6 +148,27 @@ def perf(readings: Iterable[Look], surprise: float = math.nan, instance: str = "
         for part, value in (("", look.value), ("lower.", look.lower), ("upper.", look.upper), ("expected.", look.expected)):
             found.append(Perf(label=f"{before}{look.metric}.{part}{spelled}", value=value, unit=look.unit))
     return tuple(one for one in found if math.isfinite(one.value))
+
+
+def is_of_logs(metric: str) -> bool:
+    """Whether a series counts log lines."""
+    return metric.startswith("log.")
+
+
+def lines_in_words(anomaly: Anomaly, words: Words) -> str:
+    """`42 new “connection to * timed out” lines`"""
+    example = clean(anomaly.example).strip()
+    example = example if len(example) <= MOST_OF_A_LINE else example[: MOST_OF_A_LINE - 1] + "…"
+    quoted = words.quote.format(text=example) if example else clean(anomaly.metric.removeprefix("log.template."))
+    kind, count = anomaly.metric.removeprefix("log."), number(anomaly.value)
+    if kind == "lines":
+        return words.all_lines.format(count=count)
+    if kind.startswith("level."):
+        level = clean(kind.removeprefix("level."))
+        return words.lines_at.format(count=count, level=level, quoted=quoted if example else "").strip()
+    if kind == "new":
+        return " ".join(words.new_lines.format(count=count, quoted=quoted if example else "").split())
+    return words.lines_of.format(count=count, quoted=quoted)
 
 
 def number(value: float) -> str:
@@ -180,6 +221,8 @@ class _Teller:
 
     def over(self, incident: Incident) -> str:
         end = incident.recovered or self.now
+        if incident.phase is Phase.WITHDRAWN:
+            return self.words.withdrawn.format(when=self.when(end))
         text = self.words.recovered.format(when=self.when(end), lasted=spell_duration(end - incident.since))
         return f"{text} ({self.subject(incident, incident.anomalies[0])})" if incident.anomalies else text
 
@@ -190,8 +233,11 @@ class _Teller:
             told.append(self.words.more.format(count=len(incidents) - MOST_INCIDENTS))
         if len(incidents) > 1:
             told[0] = f"{self.words.incidents.format(count=len(incidents))}: {told[0]}"
-        details = [self.subject(incidents[0], anomaly) for anomaly in incidents[0].anomalies[1:MOST_METRICS]]
-        return [*told, *details] if len(incidents) == 1 else told
+        if len(incidents) > 1:
+            return told
+        only = incidents[0]
+        details = [self.subject(only, anomaly) for anomaly in only.anomalies[1:MOST_METRICS]]
+        return [*told, *details, self.words.surprise.format(surprise=f"{only.peak:.1f}")]
 
     def trouble(self, incident: Incident) -> str:
         words, parts = self.words, []
@@ -199,14 +245,19 @@ class _Teller:
             parts.append(self.subject(incident, incident.anomalies[0]))
         else:
             parts.append(f"{clean(incident.component)} {clean(incident.signature)}")
+        if incident.flapping_since is not None:
+            parts.append(words.flapping.format(when=self.when(incident.flapping_since)))
         parts.append(words.since.format(when=self.when(incident.since)))
-        parts.append(words.surprise.format(surprise=f"{incident.peak:.1f}"))
         if incident.anomalies and self.watched.metrics >= max(2, len(incident.anomalies)):
             parts.append(words.of_metrics.format(some=len(incident.anomalies), all=self.watched.metrics))
         text = ", ".join(parts)
-        if not incident.held_by:
-            return text
-        stage, why = incident.held_by[0]
+        if also := next((one for one in incident.anomalies[1:] if is_of_logs(one.metric)), None):
+            text += f"; {words.also.format(what=lines_in_words(also, words))}"
+        if incident.folded:
+            text += f"; {self.members(incident)}"
+        if visible(incident.held_by):
+            return text + "".join(f", {words.acknowledged.format(why=clean(why))}" for _, why in incident.held_by)
+        stage, why = next((stage, why) for stage, why in incident.held_by if stage != ACKNOWLEDGED)
         before = words.would_be.format(code=incident.severity.name)
         return (
             f"{before}: {text}"
@@ -214,9 +265,28 @@ class _Teller:
             else f"{before}: {text}, {words.held.format(stage=clean(stage), why=clean(why))}"
         )
 
+    def members(self, incident: Incident) -> str:
+        """`499 more behind sw-1: web-002, web-003, web-004, …`"""
+        kind, _, name = incident.behind.partition(" ")
+        spelled = {"group": self.words.of_group, "type": self.words.of_type}.get(kind if name else "", self.words.nothing_common)
+        behind = spelled.format(name=clean(name if name and kind in ("group", "type") else incident.behind))
+        names = ", ".join(clean(member) for member in incident.folded[:MOST_MEMBERS])
+        rest = ", …" if len(incident.folded) > MOST_MEMBERS else ""
+        return self.words.folded.format(count=len(incident.folded), behind=behind, names=names + rest)
+
+    def static(self, static: Static) -> str:
+        """What the static template says."""
+        if static.code is Severity.OK:
+            return self.words.static_ok
+        value = f"{number(static.value)} {clean(static.unit)}".strip()
+        return self.words.static.format(metric=clean(static.metric), value=value, limit=clean(static.limit))
+
     def subject(self, incident: Incident, anomaly: Anomaly) -> str:
         """`latency.p95 840 ms, expected 60..180 (Tue 10:30)`"""
         words, metric = self.words, clean(anomaly.metric)
+        if is_of_logs(anomaly.metric) and not math.isnan(anomaly.value):
+            who = f"{clean(incident.component)} " if self.watched.components > 1 else ""
+            return f"{who}{lines_in_words(anomaly, words)}{self.band(anomaly)} ({self.moment(anomaly.at)})"
         name = f"{clean(incident.component)} {metric}" if self.watched.components > 1 else metric
         if math.isnan(anomaly.value):
             return f"{words.no_data_from.format(metric=name)} ({self.moment(anomaly.at)})"

@@ -29,6 +29,22 @@ class Words:
     held: str
     incidents: str
     more: str
+    flapping: str
+    acknowledged: str
+    folded: str
+    of_group: str
+    of_type: str
+    nothing_common: str
+    withdrawn: str
+    also: str
+    lines_of: str
+    new_lines: str
+    lines_at: str
+    all_lines: str
+    static: str
+    static_ok: str
+    not_judged: str
+    quote: str
     days: tuple[str, str, str, str, str, str, str]
 
 
@@ -52,6 +68,22 @@ ENGLISH = Words(
     held="held back by {stage} ({why})",
     incidents="{count} incidents",
     more="and {count} more",
+    flapping="comes and goes since {when}",
+    acknowledged="acknowledged {why}",
+    folded="{count} more {behind}: {names}",
+    of_group="in group {name}",
+    of_type="of type {name}",
+    nothing_common="behind {name}",
+    withdrawn="withdrawn {when}: late data show that nothing was wrong",
+    also="also: {what}",
+    lines_of="{count} lines {quoted}",
+    new_lines="{count} new {quoted} lines",
+    lines_at="{count} lines at level {level} {quoted}",
+    all_lines="{count} log lines",
+    static="static thresholds: {metric} {value}, allowed {limit}",
+    static_ok="within its static thresholds",
+    not_judged="shown by the static template: {why}",
+    quote="“{text}”",
     days=("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"),
 )
 
@@ -75,6 +107,22 @@ FRENCH = Words(
     held="retenu par {stage} ({why})",
     incidents="{count} incidents",
     more="et {count} de plus",
+    flapping="va et vient depuis {when}",
+    acknowledged="pris en charge {why}",
+    folded="{count} de plus {behind} : {names}",
+    of_group="dans le groupe {name}",
+    of_type="du type {name}",
+    nothing_common="derrière {name}",
+    withdrawn="retiré {when} : les données arrivées en retard montrent que tout allait bien",
+    also="aussi : {what}",
+    lines_of="{count} lignes {quoted}",
+    new_lines="{count} nouvelles lignes {quoted}",
+    lines_at="{count} lignes de niveau {level} {quoted}",
+    all_lines="{count} lignes de journal",
+    static="seuils statiques : {metric} {value}, permis {limit}",
+    static_ok="dans ses seuils statiques",
+    not_judged="montré par le modèle statique : {why}",
+    quote="« {text} »",
     days=("lun.", "mar.", "mer.", "jeu.", "ven.", "sam.", "dim."),
 )
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from alerting.line import perfdata
-from alerting.say import Reading, Watched, number, perf, result
+from alerting.say import Reading, Static, Watched, number, perf, result
 from alerting.words import LANGUAGES
 from tocsin.model import Anomaly, Incident, Phase, ServiceKey, Severity
 from tocsin.timegrid import Calendar
@@ -55,15 +55,16 @@ def test_one_incident_says_what_how_far_since_when_and_how_surprising() -> None:
     code, lines = said(incident())
     assert code is CRITICAL
     assert lines == [
-        "latency.p95 840 ms, expected 60..180 (Tue 10:30), since 10:21, surprise 7.2, 3 of 7 metrics",
+        "latency.p95 840 ms, expected 60..180 (Tue 10:30), since 10:21, 3 of 7 metrics",
         "cpu 840 ms, expected 60..180 (Tue 10:30)",
         "errors 31.25, expected at most 4 (Tue 10:30)",
+        "surprise 7.2",
     ]
 
 
 def test_in_french() -> None:
     assert said(incident(), language="fr")[1][0] == (
-        "latency.p95 840 ms, attendu 60..180 (mar. 10:30), depuis 10:21, surprise 7.2, 3 métrique(s) sur 7"
+        "latency.p95 840 ms, attendu 60..180 (mar. 10:30), depuis 10:21, 3 métrique(s) sur 7"
     )
     assert said(language="fr")[1] == ["7 métriques dans leurs bandes apprises, dernières données 10:31"]
 
@@ -77,7 +78,7 @@ def test_ok_says_what_is_watched() -> None:
 def test_a_component_of_one_metric_is_spoken_of_as_such() -> None:
     one = Watched(metrics=1, judged=1)
     assert said(watched=one) == (OK, ["its metric within the learned band"])
-    assert said(incident(anomalies=(LATENCY,)), watched=one)[1][0].endswith("since 10:21, surprise 7.2")
+    assert said(incident(anomalies=(LATENCY,)), watched=one)[1][0].endswith("since 10:21")
 
 
 def test_a_component_that_is_still_learning_is_unknown_and_says_so() -> None:
@@ -137,6 +138,63 @@ def test_what_is_held_back_gives_its_text_but_not_its_code() -> None:
     assert lines[0].endswith("3 of 7 metrics, held back by maintenance (until 12:00)")
 
 
+def test_acknowledged_keeps_its_code_and_says_by_whom() -> None:
+    code, lines = said(incident(held_by=(("acknowledged", "at CRITICAL by anna: on it"),)))
+    assert code is CRITICAL
+    assert lines[0].endswith("3 of 7 metrics, acknowledged at CRITICAL by anna: on it")
+
+
+def test_what_comes_and_goes_is_said_to() -> None:
+    assert ", comes and goes since 10:25, since 10:21, " in said(incident(flapping_since=TUE_1030 - 300))[1][0]
+
+
+def test_the_root_of_a_storm_names_its_members() -> None:
+    members = tuple(f"web-{number:03}" for number in range(2, 501))
+    line = said(incident(folded=members, behind="sw-1"))[1][0]
+    assert line.endswith("; 499 more behind sw-1: web-002, web-003, web-004, web-005, web-006, web-007, web-008, web-009, …")
+    assert "; 1 more in group linux: web-002" in said(incident(folded=members[:1], behind="group linux"))[1][0]
+    assert "; 1 de plus du type web : web-002" in said(incident(folded=members[:1], behind="type web"), language="fr")[1][0]
+
+
+LINES = replace(
+    LATENCY, metric="log.new", unit="", value=42.0, lower=-math.inf, upper=3.0, surprise=6.0, share=0.2, example="timeout"
+)
+
+
+@pytest.mark.parametrize(
+    ("metric", "example", "text"),
+    [
+        ("log.new", "timeout", "42 new “timeout” lines"),
+        ("log.new", "", "42 new lines"),
+        ("log.template.ab12cd34", "connect to <*> timed out", "42 lines “connect to ‹*› timed out”"),
+        ("log.template.ab12cd34", "", "42 lines ab12cd34"),
+        ("log.level.error", "no space;left|on device", "42 lines at level error “no space,left¦on device”"),
+        ("log.level.error", "", "42 lines at level error"),
+        ("log.lines", "anything", "42 log lines"),
+        ("log.new", "x" * 500, f"42 new “{'x' * 59}…” lines"),
+    ],
+)
+def test_log_lines_are_spoken_of_as_lines(metric: str, example: str, text: str) -> None:
+    lines = replace(LINES, metric=metric, example=example)
+    assert said(incident(anomalies=(LATENCY, lines)))[1][0].endswith(f"2 of 7 metrics; also: {text}")
+    assert said(incident(anomalies=(lines,)))[1][0].startswith(f"{text}, expected at most 3 (Tue 10:30), since")
+
+
+def test_withdrawn_is_said_to_be_no_trouble() -> None:
+    gone = incident(phase=Phase.WITHDRAWN, recovered=TUE_1030 + 300)
+    assert said(gone, now=TUE_1030 + 400)[1][0].startswith("withdrawn 10:35: late data show that nothing was wrong, 7 metrics")
+
+
+def test_a_blind_service_is_handed_back_to_its_static_thresholds() -> None:
+    static = Static(code=CRITICAL, metric="cpu", unit="%", value=97.0, limit="0:95")
+    blind = Watched(metrics=7, judged=0, last_data=TUE_1030, static=static)
+    code, lines = said(watched=blind)
+    assert code is CRITICAL
+    assert lines[0].startswith("static thresholds: cpu 97 %, allowed 0:95, shown by the static template: still learning, none of")
+    assert said(watched=replace(blind, static=Static(code=OK)))[0] is OK
+    assert said(incident(), watched=blind)[1][0].startswith("latency.p95 840 ms")
+
+
 def test_a_silent_metric_is_said_to_be_silent() -> None:
     silent = replace(LATENCY, value=math.nan, lower=math.nan, upper=math.nan)
     assert said(incident(anomalies=(silent,)))[1][0].startswith("no data from latency.p95 (Tue 10:30), since 10:21")
@@ -164,8 +222,8 @@ def test_what_began_yesterday_says_the_day_and_last_year_the_date() -> None:
 def test_hostile_names_stay_in_their_place(language: str) -> None:
     bad = replace(LATENCY, metric="x\n[1] FORGED;a|b", unit="\n;")
     lines = said(incident(component="c\n;", anomalies=(bad,)), watched=replace(SEVEN, components=2), language=language)[1]
-    assert len(lines) == 1
-    assert not set(";|") & set(lines[0])
+    assert len(lines) == 2
+    assert not set(";|\n") & set("".join(lines))
 
 
 @pytest.mark.parametrize(

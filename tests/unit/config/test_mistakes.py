@@ -145,7 +145,7 @@ def test_a_mistake_has_its_place_and_what_was_expected(told: Told, written: str,
         (MAIN + "components: []", "2:1: components: is empty; name at least one"),
         (
             MAIN + "types: []",
-            "2:1: types: no such key; expected one of components, database, deliver, http, state, timezone, train",
+            "2:1: types: no such key; expected one of components, database, deliver, http, state, supervision, timezone, train",
         ),
         (
             MAIN + "http: {listen: '0.0.0.0:80'}",
