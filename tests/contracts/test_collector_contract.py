@@ -6,15 +6,17 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from collectors.elastic import ElasticCollector, ElasticSettings
 from collectors.files import PLUGIN as FILES
 from collectors.files import FilesSettings
+from tests.elastic_servers import NUMBER, fill, small_server
 from tests.fakes import ListCollector
 from tocsin.errors import TransientError
 from tocsin.model import SeriesIndex, SeriesKey, Window
@@ -75,7 +77,22 @@ def parquet_files(folder: Path, samples: Samples) -> Source:
     return Source(collector=FILES.build(FilesSettings(path="data"), around(folder)), breaks=lambda: shutil.rmtree(data))
 
 
-SOURCES = [a_list, long_files, wide_files, parquet_files]
+def elasticsearch(folder: Path, samples: Samples) -> Source:
+    server = small_server()
+    documents: dict[tuple[str, int], dict[str, Any]] = {}
+    for key, values in samples.items():
+        for time, value in values.items():
+            document = documents.setdefault((key.component, time), {"@timestamp": time * 1000, "host": {"name": key.component}})
+            document[key.metric] = value
+    fill(server.url, "metrics-a", documents.values(), {"cpu": NUMBER, "latency.p95": NUMBER})
+    settings = ElasticSettings.model_validate(
+        {"hosts": server.url, "index": "metrics-*", "limits": {"retries": 0, "page": 100, "per_second": 1000}}
+    )
+    newest = max(time for values in samples.values() for time in values)
+    return Source(collector=ElasticCollector(settings, around(folder), clock=lambda: newest + SPAN), breaks=server.close)
+
+
+SOURCES = [a_list, long_files, wide_files, parquet_files, elasticsearch]
 
 
 def some_samples() -> dict[SeriesKey, dict[int, float]]:
