@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
+import numpy as np
 import structlog
 
 from alerting.deliver import Deliver, Delivered
@@ -21,8 +22,8 @@ from alerting.sinks.recording import Recording
 from alerting.stages import Ladder, Rung, run
 from tocsin import failpoints, learning
 from tocsin.config import Config
-from tocsin.engine import assess
 from tocsin.errors import ConfigError, PermanentError, TransientError
+from tocsin.late import Late, Past
 from tocsin.learning import Training
 from tocsin.model import CheckResult, Desired, Frame, Incident, Outcome, Phase, Sent, ServiceKey, Transition, Window, utc
 from tocsin.ports import Executor, Sink
@@ -144,33 +145,55 @@ class App:
         return len(window)
 
     def _tick_part(self, shard: Shard, window: Window, now: float) -> None:
-        fresh = shard.intake.collect(shard.index, window.reaching_back(shard.overlap))
+        reading = shard.reading(window, returned=shard.intake.returned())
+        fresh = shard.intake.collect(shard.index, reading)
         self._keep(shard, fresh)
-        frame = shard.with_past(fresh, window)
-        assessment = assess(frame, window, shard.detectors, shard.models, shard.states, shard.rules, shard.name, shard.metrics)
-        staged = run(shard.stages, assessment.incidents, utc(now), {one.id: one.held_by for one in shard.incidents.values()})
-        incidents = {**shard.incidents, **{one.id: one for one in staged.incidents}}
-        incidents = {
-            name: one for name, one in incidents.items() if one.recovered is None or window.end - one.recovered <= MENTIONED
-        }
-        transitions = (*assessment.transitions, *staged.transitions)
+        memory, late = shard.merged(fresh, window)
+        again = shard.judged_again(memory, late)
+        assessment = shard.judge.assess(memory, window, again.states)
+        changed = {one.id: one for one in (*again.incidents, *assessment.incidents)}
+        staged = run(shard.stages, list(changed.values()), utc(now), {one.id: one.held_by for one in shard.incidents.values()})
+        incidents = {**shard.incidents, **{one.id: one for one in (*staged.incidents, *again.taken_back)}}
+        kept = max(MENTIONED, 2 * shard.kind.replay)
+        incidents = {name: one for name, one in incidents.items() if one.recovered is None or window.end - one.recovered <= kept}
+        transitions = (*again.transitions, *assessment.transitions, *staged.transitions)
+        past = shard.remembered(again, window.end, assessment.states)
+        frame = memory.within(window.reaching_back(shard.lookback))
         sight = (shard.view.sight if shard.view else Sight.nothing(frame.index)).after(frame, assessment.evaluation)
         view = View.of(frame, assessment.evaluation, sight)
         standings = dict(zip(frame.index.components, sight.standings(shard.patience).tolist(), strict=True))
         rows = self._touched(shard, view, standings, incidents, {step.incident for step in transitions}, now)
         with self.state.tick(shard.name) as tick:
             tick.set_watermark(STREAM, window.end)
-            tick.set_judge_state(
-                {key: array for name, state in assessment.states.items() for key, array in state.to_arrays(f"{name}/").items()}
-            )
-            tick.put_incidents(staged.incidents)
+            for source in shard.intake.states.values():
+                if source.read_to:
+                    tick.set_watermark(source.name, min(source.read_to, window.end))
+            arrays = {
+                key: array for name, state in assessment.states.items() for key, array in state.to_arrays(f"{name}/").items()
+            }
+            tick.set_judge_state({**arrays, **past.to_arrays()})
+            tick.put_incidents((*staged.incidents, *again.taken_back))
             tick.put_transitions(transitions)
             tick.want(rows)
         # Only now: a tick that was rolled back is done again from the same memory.
-        shard.watermark, shard.states, shard.incidents, shard.standings = window.end, assessment.states, incidents, standings
-        shard.view, shard.recent = view, frame
+        self._count_late(shard, late, window, now)
+        gone = {one.id for one in again.taken_back}
+        shard.incidents = {name: one for name, one in incidents.items() if name not in gone}
+        shard.watermark, shard.states, shard.standings, shard.past = window.end, assessment.states, standings, past
+        shard.view, shard.recent, shard.restarted = view, memory, False
+        if reading.start <= window.start - 2 * shard.kind.replay:
+            shard.looked_back = window.end
         self._observe(shard.name, assessment.evaluation)
-        self._tell(shard, window, transitions)
+        self._tell(shard, window, (*(step for step in again.transitions if step.at == window.start), *assessment.transitions))
+
+    def _count_late(self, shard: Shard, late: Late, window: Window, now: float) -> None:
+        """Values that came after their bucket was judged, by what became of them."""
+        start = shard.past.start if shard.past.by == shard.judged_by() else np.inf
+        for fate, count in (("judged again", late.count(start, window.start)), ("too late", late.count(-np.inf, start))):
+            if count:
+                self.metrics.late_values.labels(shard.name, fate).inc(count)
+                shard.late_since[fate] = now
+                log.info("values.late", component_type=shard.name, count=count, fate=fate)
 
     def _touched(
         self,
@@ -220,7 +243,7 @@ class App:
 
     def _rows(self, shard: Shard, results: Sequence[CheckResult], steps: set[ServiceKey], now: float) -> list[Desired]:
         # A service that nobody says anew is not sent for ever: when the ticks stop, Centreon's freshness check must tell.
-        valid_for = 3.0 * max(shard.span, self.config.deliver.reassert) + shard.kind.delay
+        valid_for = 3.0 * max(shard.span, self.config.deliver.reassert) + shard.delay.seconds
         current = {row.service: row for row in self.state.desired_rows([result.service for result in results])}
         return [want(current.get(result.service), result, now, valid_for, changed=result.service in steps) for result in results]
 
@@ -259,13 +282,19 @@ class App:
                 signature: JudgeState.from_arrays(arrays, f"{signature}/")
                 for signature in {one.signature for one in shard.detectors}
             }
+            if shard.kind.replay:
+                shard.past = Past.from_arrays(arrays)
         except (PermanentError, ValueError, KeyError) as error:
             log.error("judge_state.lost", component_type=shard.name, error=str(error))
-        shard.incidents = {one.id: one for one in self.state.incidents(open_only=True, component_type=shard.name)}
-        if shard.watermark is not None and shard.lookback:
-            window = Window(shard.watermark, shard.watermark, shard.span).reaching_back(shard.lookback)
+        back = max(MENTIONED, 2 * shard.kind.replay)
+        lately = None if shard.watermark is None else float(shard.watermark - back)
+        known = self.state.incidents(component_type=shard.name, since=lately, open_only=lately is None)
+        shard.incidents = {one.id: one for one in known if one.phase is not Phase.WITHDRAWN}
+        if shard.watermark is not None:
+            window = Window(shard.watermark, shard.watermark, shard.span).reaching_back(shard.lookback + 2 * shard.kind.replay)
             try:
                 shard.recent = self.history.read(shard.name, window)
+                shard.restarted = bool(shard.past.checkpoints)
             except (OSError, TransientError, PermanentError) as error:
                 log.error("history.failed", component_type=shard.name, error=str(error))
 
@@ -297,7 +326,7 @@ class App:
 
     def _close_all(self, component_type: str) -> None:
         arrays = self.state.judge_state(component_type) or {}
-        for prefix in sorted({key.partition("/")[0] for key in arrays}):
+        for prefix in sorted({key.partition("/")[0] for key in arrays if not key.startswith("@")}):
             state = JudgeState.from_arrays(arrays, f"{prefix}/")
             closed = retire(state, state.live, state.until, "the component type is no longer configured")
             with self.state.tick(component_type) as tick:
@@ -331,7 +360,7 @@ class App:
         reach = shard.intake.reach()
         if not len(index) or reach is None:
             return Training(kind="waiting", sentence=f"{shard.name}: nothing learnt: its sources have no series yet")
-        end = Window.ending(now - shard.kind.delay, shard.span).end
+        end = Window.ending(now - shard.delay.seconds, shard.span).end
         start = max(end - self.config.train.history // shard.span * shard.span, reach[0] // shard.span * shard.span)
         if start >= end or reach[1] < start:
             return Training(kind="waiting", sentence=f"{shard.name}: nothing learnt: its sources have no past yet")

@@ -5,11 +5,12 @@ Live, replay and demo call the same functions with another clock and another sou
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from alerting.judge import Judged, JudgeState, Rules, judge
-from tocsin.model import Frame, Incident, Metric, Transition, Window
+from tocsin.model import Frame, Fused, Incident, Metric, Transition, Window
 from tocsin.ports import Detector
 from tocsin.scoring import Evaluation, Models, evaluate
 
@@ -38,24 +39,50 @@ class Assessment:
         return tuple(sorted(steps, key=lambda step: (step.at, step.incident)))
 
 
-def assess(
-    frame: Frame,
-    window: Window,
-    detectors: Sequence[Detector],
-    models: Models,
-    states: Mapping[str, JudgeState],
-    rules: Rules,
-    component_type: str,
-    metrics: Mapping[str, Metric],
-) -> Assessment:
-    """Score, fuse and judge `window`; `frame` may reach back before it. Pure.
+@dataclass(frozen=True, kw_only=True)
+class Judge:
+    """How one component type is judged. Pure: frames and states in, judgements out.
 
     Each signature is judged by itself and keeps its own incidents.
     """
-    evaluation = evaluate(frame, window, detectors, models)
-    inner = frame.within(window)
-    judged = {}
-    for signature, fused in evaluation.fused.items():
-        series = [(inner, evaluation.scores[detector.name]) for detector in detectors if detector.signature == signature]
-        judged[signature] = judge(fused, series, states.get(signature, JudgeState()), rules, component_type, signature, metrics)
-    return Assessment(evaluation=evaluation, judged=judged)
+
+    detectors: Sequence[Detector]
+    models: Models
+    rules: Rules
+    component_type: str
+    metrics: Mapping[str, Metric]
+
+    def assess(self, frame: Frame, window: Window, states: Mapping[str, JudgeState]) -> Assessment:
+        """Score, fuse and judge `window`; `frame` may reach back before it."""
+        evaluation = evaluate(frame, window, self.detectors, self.models)
+        return Assessment(evaluation=evaluation, judged=self._judged(frame.within(window), window, evaluation, states))
+
+    def pieces(self, frame: Frame, edges: Sequence[int], states: Mapping[str, JudgeState]) -> Iterator[Mapping[str, Judged]]:
+        """Score the time from the first to the last edge once, and judge it from edge to edge."""
+        if len(edges) < 2:
+            return
+        whole = Window(edges[0], edges[-1], frame.window.span)
+        evaluation = evaluate(frame, whole, self.detectors, self.models)
+        inner = frame.within(whole)
+        for start, end in pairwise(edges):
+            judged = self._judged(inner, Window(start, end, whole.span), evaluation, states)
+            states = {**states, **{signature: one.state for signature, one in judged.items()}}
+            yield judged
+
+    def _judged(
+        self, inner: Frame, window: Window, evaluation: Evaluation, states: Mapping[str, JudgeState]
+    ) -> dict[str, Judged]:
+        judged = {}
+        for signature, fused in evaluation.fused.items():
+            mine = [detector.name for detector in self.detectors if detector.signature == signature]
+            series = [(inner, evaluation.scores[name]) for name in mine]
+            state = states.get(signature, JudgeState())
+            judged[signature] = judge(
+                _within(fused, window), series, state, self.rules, self.component_type, signature, self.metrics
+            )
+        return judged
+
+
+def _within(fused: Fused, window: Window) -> Fused:
+    columns = window.columns_in(fused.window)
+    return replace(fused, window=window, surprise=fused.surprise[:, columns], share=fused.share[:, columns])

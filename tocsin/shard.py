@@ -5,15 +5,18 @@ Everything remembered here can be rebuilt from the store and the history, so a r
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from alerting.judge import JudgeState, Rules
 from tocsin.config import ComponentType
+from tocsin.engine import Judge
 from tocsin.intake import Intake, Source
+from tocsin.late import Again, Checkpoint, Delay, Late, Past, delay_of, judge_again, merged
 from tocsin.model import Frame, Incident, Metric, Phase, SeriesIndex, Window
 from tocsin.ports import Detector, Stage
 from tocsin.scoring import Models
@@ -52,6 +55,10 @@ class Shard:
     states: Mapping[str, JudgeState] = field(default_factory=dict)
     incidents: dict[str, Incident] = field(default_factory=dict)
     recent: Frame | None = None
+    past: Past = field(default_factory=Past)
+    restarted: bool = False
+    looked_back: float = -np.inf
+    late_since: dict[str, float] = field(default_factory=dict)
     index: SeriesIndex = field(default_factory=lambda: SeriesIndex([]))
     services: Services | None = None
     view: View | None = None
@@ -62,9 +69,9 @@ class Shard:
     fault: str = ""
 
     @classmethod
-    def of(cls, kind: ComponentType, stages: tuple[Stage, ...]) -> Shard:
-        """Build a component type's parts from its configuration."""
-        around = kind.surroundings()
+    def of(cls, kind: ComponentType, stages: tuple[Stage, ...], memory: Path | None = None) -> Shard:
+        """Build a component type's parts from its configuration. In `memory` its sources may keep what they remember."""
+        around = replace(kind.surroundings(), memory=memory)
         sources = [
             Source(
                 name=entry.plugin.name if len(kind.collect) == 1 else f"{entry.plugin.name} {place + 1}",
@@ -96,22 +103,33 @@ class Shard:
         return max((detector.lookback for detector in self.detectors), default=0)
 
     @property
-    def overlap(self) -> int:
-        """Seconds before a window that are read again, so that late data reach the history."""
-        return max(self.kind.delay, self.span)
+    def delay(self) -> Delay:
+        """How long after its end a bucket is judged."""
+        return delay_of(self.kind.delay, self.intake.lag(), self.kind.delay_max)
+
+    def reading(self, window: Window, *, returned: bool) -> Window:
+        """The window with what is read once more before it: a little each time, so that late data reach the history.
+
+        What can be judged again, and as much before it, is read every half `replay`, after a restart, and when a source
+        came back.
+        """
+        back = max(self.delay.seconds, self.span)
+        due = returned or self.restarted or window.end - self.looked_back >= self.kind.replay / 2
+        return window.reaching_back(max(back, 2 * self.kind.replay) if due else back)
 
     def due(self, now: float) -> bool:
         """Whether a bucket is over that was not judged yet."""
-        return self.watermark is None or Window.ending(now - self.kind.delay, self.span).end > self.watermark
+        return self.watermark is None or Window.ending(now - self.delay.seconds, self.span).end > self.watermark
 
     def pending(self, now: float) -> tuple[Window, int]:
         """What is to be judged now, and how many buckets before it are too old to be judged any more."""
-        newest = Window.ending(now - self.kind.delay, self.span)
+        newest = Window.ending(now - self.delay.seconds, self.span)
         if self.watermark is None:
             return newest, 0
         start = -(-self.watermark // self.span) * self.span
         oldest = newest.end - max(1, CATCH_UP // self.span) * self.span
-        return Window(max(start, oldest), newest.end, self.span), max(0, oldest - start) // self.span
+        first = max(start, oldest)
+        return Window(first, max(first, newest.end), self.span), max(0, oldest - start) // self.span
 
     def parts(self, window: Window) -> list[Window]:
         """The window in pieces that fit in memory, oldest first."""
@@ -151,27 +169,45 @@ class Shard:
             self.services = Services(self.kind, index, dict.fromkeys(detector.signature for detector in self.detectors))
         return self.services
 
-    def with_past(self, frame: Frame, window: Window) -> Frame:
-        """The frame with what is remembered before it, as far back as the detectors look."""
-        wanted = window.reaching_back(self.lookback)
-        if self.recent is None or wanted.start >= frame.window.start:
-            return frame.within(Window(max(wanted.start, frame.window.start), window.end, self.span))
-        values = np.full((len(frame.index), len(wanted)), np.nan)
-        known = np.zeros(values.shape, bool)
-        _copy(self.recent, values, known, frame.index, wanted)
-        _copy(frame, values, known, frame.index, wanted)
-        return Frame(index=frame.index, window=wanted, values=values, known=known)
+    # --- judging, and judging again ----------------------------------------------------------------------------------
 
+    @property
+    def judge(self) -> Judge:
+        """What judges now."""
+        return Judge(
+            detectors=self.detectors, models=self.models, rules=self.rules, component_type=self.name, metrics=self.metrics
+        )
 
-def _copy(origin: Frame, values: NDArray[np.float64], known: NDArray[np.bool_], index: SeriesIndex, window: Window) -> None:
-    start, end = max(origin.window.start, window.start), min(origin.window.end, window.end)
-    if start >= end:
-        return
-    common = Window(start, end, window.span)
-    there, here = common.columns_in(origin.window), common.columns_in(window)
-    if index == origin.index:
-        values[:, here], known[:, here] = origin.values[:, there], origin.known[:, there]
-        return
-    rows = index.rows_in(origin.index)
-    mine = np.flatnonzero(rows >= 0)
-    values[mine, here], known[mine, here] = origin.values[rows[mine], there], origin.known[rows[mine], there]
+    def judged_by(self) -> str:
+        """The baselines, detectors and rules in force, in short; the same after a restart."""
+        parts = [(entry.plugin.name, entry.settings.model_dump_json()) for entry in self.kind.detect]
+        return hashlib.sha256(repr((self.model_version, parts, self.rules)).encode()).hexdigest()[:16]
+
+    def merged(self, fresh: Frame, window: Window) -> tuple[Frame, Late]:
+        """What is known now, as far back as anything is judged from, and what of that came late."""
+        back = max(self.lookback + 2 * self.kind.replay, window.start - fresh.window.start)
+        return merged(self.recent, fresh, window.reaching_back(back), self.watermark or window.start)
+
+    def judged_again(self, frame: Frame, late: Late) -> Again:
+        """Where judging goes on from: where it stood, or, where data came late, where it would stand with them.
+
+        After a restart everything that can be is judged again: what came while nobody looked is in the history already.
+        """
+        nothing = Again(states=self.states)
+        if self.watermark is None or self.past.by != self.judged_by() or not self.past.checkpoints:
+            return nothing
+        since = int(self.past.start) if self.restarted else late.since(int(self.past.start))
+        if since is None or since >= self.watermark or frame.window.start > since:
+            return nothing
+        count = late.count(since, self.watermark)
+        why = f"{count} {'value' if count == 1 else 'values'} came late" if count else "it is known now what was not known"
+        return judge_again(self.judge, frame, self.past.before(since), self.watermark, self.incidents, why)
+
+    def remembered(self, again: Again, end: int, states: Mapping[str, JudgeState]) -> Past:
+        """What can be judged again once the window that ends at `end` was judged."""
+        if not self.kind.replay:
+            return Past()
+        by = self.judged_by()
+        before = self.past if self.past.by == by else Past(by=by)
+        here = [Checkpoint(at=self.watermark, states=again.states)] if self.watermark and not before.checkpoints else []
+        return before.grown([*again.checkpoints, *here, Checkpoint(at=end, states=states)], end - self.kind.replay * 3 // 2)

@@ -61,6 +61,12 @@ class Metrics:
         self.open_incidents = gauge("open_incidents", "Incidents that are open now.", by_type)
         self.transitions = counter("transitions_total", "Steps in the life of incidents.", ("component_type", "kind"))
         self.source_up = gauge("source_up", "1 while the source answers.", ("component_type", "source"))
+        self.late_values = counter(
+            "late_values_total",
+            "Values that came after their bucket was judged: judged again, or too late for it.",
+            ("component_type", "fate"),
+        )
+        self.delay = gauge("delay_seconds", "How long after its end a bucket is judged: what the sources need.", by_type)
         self.model_trained = gauge(
             "model_trained_on_seconds", "End (epoch) of the history the baseline in force was learnt from.", by_type
         )

@@ -1,0 +1,251 @@
+"""Data that come late end in the same incidents as data in time, and what comes too late is counted."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.crash import HISTORY, SPAN, START, TICKS, make
+from tocsin.app import App
+from tocsin.config import load
+from tocsin.errors import TransientError
+from tocsin.intake import Intake, Source
+from tocsin.late import Past, delay_of, merged
+from tocsin.model import Frame, Incident, Phase, SeriesIndex, SeriesKey, Severity, Window
+from tocsin.scale.local import InProcess
+
+pytestmark = pytest.mark.timeout(170)
+
+REPLAY = 12
+"""Buckets that can be judged again in these tests."""
+SEEN = TICKS - REPLAY // 2 - 2
+"""The last bucket whose late values are still looked for before the story ends."""
+
+
+class Arrivals:
+    """A source whose values come some buckets after their time; `now` is how far its clock has come."""
+
+    def __init__(self, values: np.ndarray, index: SeriesIndex, late: np.ndarray) -> None:
+        self.values, self.index, self.late = values, index, late
+        self.now, self.down = 0, False
+
+    def discover(self) -> list[SeriesKey]:
+        return list(self.index)
+
+    def collect(self, index: SeriesIndex, window: Window) -> Frame:
+        if self.down:
+            raise TransientError("down")
+        rows = index.rows_in(self.index)
+        buckets = (window.starts - START) // SPAN
+        inside = (buckets >= 0) & (buckets < TICKS)
+        places = np.clip(buckets, 0, TICKS - 1)
+        there = inside & (buckets + 1 + self.late[rows][:, places] <= self.now)
+        return Frame.of(index, window, np.where(there, self.values[rows][:, places], np.nan))
+
+    def check(self) -> list[str]:
+        return []
+
+    def reach(self) -> tuple[int, int] | None:
+        return None
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An installation that has learnt and judged nothing yet."""
+    config = make(tmp_path_factory.mktemp("late") / "site")
+    kind = config.parent / "components/web.yaml"
+    kind.write_text(kind.read_text() + f"replay: {REPLAY * SPAN}s\n")
+    with App(load(config), executor=InProcess(), started=START) as app:
+        app.train(app.shards[0], START)
+    return config.parent
+
+
+def measured(site: Path) -> tuple[SeriesIndex, np.ndarray]:
+    """What the files hold from START on."""
+    keys = [SeriesKey(name, metric) for name in ("web-1", "web-2", "web-3") for metric in ("latency", "requests")]
+    tables = [np.loadtxt(site / f"data/web-{number}.csv", delimiter=",", skiprows=1) for number in (1, 2, 3)]
+    rows = [table[HISTORY:, column] for table in tables for column in (1, 2)]
+    return SeriesIndex(keys), np.array(rows)
+
+
+def live(
+    site: Path, folder: Path, late: np.ndarray, *, restarts: set[int] = frozenset(), downs: set[int] = frozenset()
+) -> tuple[App, Arrivals]:
+    config = shutil.copytree(site, folder) / "tocsin.yaml"
+    index, values = measured(site)
+    source = Arrivals(values, index, late)
+
+    def opened() -> App:
+        app = App(load(config), executor=InProcess(), started=START)
+        app.shards[0].intake = Intake([Source(name="late", collector=source)], app.shards[0].metrics)
+        return app
+
+    app = opened()
+    for turn in range(1, TICKS + 1):
+        if turn in restarts:
+            app.close()
+            app = opened()
+        source.now, source.down = turn, turn in downs
+        app.tick(app.shards[0], START + turn * SPAN)
+    return app, source
+
+
+def told(app: App) -> list[Incident]:
+    """What happened, as a person reads it: not what was taken back."""
+    return sorted((one for one in app.state.incidents() if one.phase is not Phase.WITHDRAWN), key=lambda one: one.id)
+
+
+@pytest.fixture(scope="module")
+def in_time(template: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Incident]:
+    app, _ = live(template, tmp_path_factory.mktemp("time") / "site", np.zeros((6, TICKS), int))
+    with app:
+        return told(app)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    part=st.sampled_from([0.02, 0.2, 0.7, 1.0]),
+    most=st.integers(1, REPLAY),
+    restarts=st.sets(st.integers(2, TICKS), max_size=3),
+    down=st.tuples(st.integers(2, SEEN - REPLAY), st.integers(0, REPLAY - 2)),
+)
+def test_in_whatever_order_data_come_within_the_replay_window_the_incidents_are_those_of_data_in_time(
+    template: Path,
+    in_time: list[Incident],
+    tmp_path_factory: pytest.TempPathFactory,
+    seed: int,
+    part: float,
+    most: int,
+    restarts: set[int],
+    down: tuple[int, int],
+) -> None:
+    rng = np.random.default_rng(seed)
+    late = np.where(rng.random((6, TICKS)) < part, rng.integers(0, most + 1, (6, TICKS)), 0)
+    late = np.minimum(late, np.maximum(0, SEEN - 1 - np.arange(TICKS)))
+    downs = set(range(down[0], down[0] + down[1]))
+    app, _ = live(template, tmp_path_factory.mktemp("late") / "site", late, restarts=restarts, downs=downs)
+    with app:
+        assert told(app) == in_time
+
+
+def test_the_story_in_time_has_two_incidents(in_time: list[Incident]) -> None:
+    assert [(one.component, one.phase) for one in sorted(in_time, key=lambda one: one.component)] == [
+        ("web-1", Phase.RECOVERED),
+        ("web-2", Phase.OPEN),
+    ]
+
+
+def test_an_incident_that_late_data_unmake_is_taken_back_and_says_so(template: Path, tmp_path: Path) -> None:
+    late = np.zeros((6, TICKS), int)
+    late[4, 4:9] = 8  # the values of a healthy server are stuck on their way: its silence is an incident for a while
+    late[5, 4:9] = 8
+    app, _ = live(template, tmp_path / "site", late)
+    with app:
+        taken = [one for one in app.state.incidents() if one.phase is Phase.WITHDRAWN]
+        if not taken:
+            pytest.skip("the silence was too short to open an incident")
+        steps = app.state.incident(taken[0].id)[1]
+        assert steps[-1].kind == "withdrawn" and "came late: it did not happen" in steps[-1].reason
+        assert taken[0].id not in app.shards[0].incidents
+        shown = next(row for row in app.state.all_desired("web") if row.service.host == "web-3")
+        assert shown.code is Severity.OK
+        assert app.metrics.late_values.labels("web", "judged again")._value.get() >= 5
+
+
+def test_what_comes_after_the_replay_window_is_counted_and_changes_nothing(
+    template: Path, tmp_path: Path, in_time: list[Incident]
+) -> None:
+    late = np.zeros((6, TICKS), int)
+    late[4, 2] = REPLAY * 2 - 2
+    app, _ = live(template, tmp_path / "site", late)
+    with app:
+        assert app.metrics.late_values.labels("web", "too late")._value.get() == 1
+        assert {one.id for one in told(app)} == {one.id for one in in_time}
+
+
+def test_without_replay_late_data_are_only_counted(template: Path, tmp_path: Path) -> None:
+    site = shutil.copytree(template, tmp_path / "template")
+    kind = site / "components/web.yaml"
+    kind.write_text(kind.read_text().replace(f"replay: {REPLAY * SPAN}s", "replay: 0s").replace("delay: 0s", "delay: 0s"))
+    late = np.zeros((6, TICKS), int)
+    late[4, 2:12] = 1
+    app, _ = live(site, tmp_path / "site", late)
+    with app:
+        assert app.shards[0].past == Past()
+        assert app.metrics.late_values.labels("web", "too late")._value.get() == 10
+
+
+def test_buckets_are_not_judged_again_by_what_did_not_judge_them(template: Path, tmp_path: Path) -> None:
+    app, _ = live(template, tmp_path / "site", np.zeros((6, TICKS), int))
+    with app:
+        shard = app.shards[0]
+        before = shard.past.by
+        assert shard.past.start <= START + (TICKS - REPLAY) * SPAN
+        shard.model_version = 99
+        assert shard.judged_by() != before
+        frame = shard.recent
+        assert frame is not None
+        _, late = merged(shard.recent, Frame.of(frame.index, frame.window, frame.values + 1), frame.window, frame.window.end)
+        assert late.changed.any()
+        assert shard.judged_again(frame, late).checkpoints == ()
+
+
+# --- what is late -------------------------------------------------------------------------------------------------------
+
+
+INDEX = SeriesIndex([SeriesKey("a", "x"), SeriesKey("b", "x")])
+WINDOW = Window(0, 300, 60)
+
+
+def frame(*rows: list[float], known: Callable[[np.ndarray], np.ndarray] = lambda values: np.ones(values.shape, bool)) -> Frame:
+    values = np.array(rows)
+    return Frame(index=INDEX, window=WINDOW, values=values, known=known(values))
+
+
+NAN = float("nan")
+
+
+def test_a_value_does_not_unhappen_because_its_source_lost_it() -> None:
+    before = frame([1, 2, 3, 4, 5], [1, 2, 3, 4, 5])
+    now = frame([1, NAN, 3, 4, 5], [NAN] * 5, known=lambda values: np.array([[True] * 5, [False] * 5]))
+    joined, late = merged(before, now, WINDOW, 300)
+    np.testing.assert_array_equal(joined.values, before.values)
+    assert joined.known.all() and not late.changed.any()
+
+
+def test_new_and_changed_values_of_judged_buckets_are_late_and_those_of_the_next_are_not() -> None:
+    before = frame([1, 2, NAN, 4, NAN], [1, 2, 3, 4, NAN])
+    now = frame([1, 2, 3, 4, 5], [1, 2.5, 3 + 1e-12, 4, 5])
+    joined, late = merged(before, now, WINDOW, 240)
+    assert late.values.tolist() == [0, 1, 1, 0, 0]
+    assert late.since(0) == 60 and late.since(61) == 120 and late.since(121) is None
+    assert joined.values[1].tolist() == [1, 2.5, 3, 4, 5]
+
+
+def test_that_there_was_no_data_can_come_late_too() -> None:
+    before = frame([1, NAN, 3, 4, 5], [1, 2, 3, 4, 5], known=lambda values: ~np.isnan(values))
+    now = frame([1, NAN, 3, 4, 5], [1, 2, 3, 4, 5])
+    _, late = merged(before, now, WINDOW, 300)
+    assert late.changed.tolist() == [False, True, False, False, False] and late.values.sum() == 0
+
+
+def test_a_new_series_is_not_late() -> None:
+    before = Frame.of(SeriesIndex([INDEX[0]]), WINDOW, np.ones((1, 5)))
+    _, late = merged(before, frame([1] * 5, [1] * 5), WINDOW, 300)
+    assert not late.changed.any()
+
+
+@given(st.integers(0, 3600), st.one_of(st.none(), st.floats(0, 10_000)), st.integers(0, 3600))
+def test_nobody_waits_less_than_configured_nor_more_than_allowed(configured: int, lag: float | None, most: int) -> None:
+    delay = delay_of(configured, lag, most)
+    assert configured <= delay.seconds <= max(configured, most)
+    assert delay.reason
+    if lag is not None and lag <= max(configured, most):
+        assert delay.seconds >= lag
