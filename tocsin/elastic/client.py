@@ -15,7 +15,7 @@ import structlog
 
 import tocsin
 from tocsin.elastic.answers import TooMuch, error_for, said
-from tocsin.elastic.pool import Bounds, TooLarge, TooSlow
+from tocsin.elastic.bounds import Bounds, TooLarge, TooSlow
 from tocsin.elastic.settings import Server
 from tocsin.errors import PermanentError, TransientError
 from tocsin.http import clean

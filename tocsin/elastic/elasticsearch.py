@@ -9,8 +9,9 @@ from urllib.parse import urlencode
 from elastic_transport import BaseNode, NodeConfig, Transport, Urllib3HttpNode
 from elasticsearch import ApiError, Elasticsearch
 
+from tocsin.elastic.bounds import Bounds
 from tocsin.elastic.client import Reply
-from tocsin.elastic.pool import Bounds, Pool
+from tocsin.elastic.pool import Pool
 from tocsin.elastic.settings import Server
 
 _MANNERS: Mapping[str, Any] = {"max_retries": 0, "retry_on_status": (), "retry_on_timeout": False}

@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 from opensearchpy import OpenSearch, Urllib3HttpConnection
 from opensearchpy.exceptions import ConnectionError as NoConnection
 
+from tocsin.elastic.bounds import Bounds
 from tocsin.elastic.client import Reply
-from tocsin.elastic.pool import Bounds, Pool
+from tocsin.elastic.pool import Pool
 from tocsin.elastic.settings import Server
 
 

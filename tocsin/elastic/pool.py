@@ -6,38 +6,19 @@ Both ask a urllib3 pool for a response and then take all of its `data`, however 
 from __future__ import annotations
 
 import ssl
-import threading
 import time
 import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import urllib3
 from urllib3.connection import HTTPSConnection
 from urllib3.util import Timeout
 
+from tocsin.elastic.bounds import Bounds, TooLarge, TooSlow
+
 _PIECE = 65_536
 _CONNECT = 10.0
-
-
-class TooLarge(Exception):
-    """The answer is larger than what is allowed; it was not read to its end."""
-
-
-class TooSlow(Exception):
-    """The answer did not come to its end in time."""
-
-
-@dataclass(kw_only=True)
-class Bounds:
-    """What holds for every request: bytes of an answer once unpacked, seconds, and headers. `read` counts bytes off the wire."""
-
-    max_bytes: int
-    timeout: float
-    headers: Callable[[], Mapping[str, str]]
-    read: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
