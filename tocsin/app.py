@@ -22,11 +22,12 @@ from alerting.sinks.recording import Recording
 from alerting.stages import Ladder, Rung, run
 from tocsin import failpoints, learning
 from tocsin.config import Config
+from tocsin.elsewhere import Elsewhere
 from tocsin.errors import ConfigError, PermanentError, TransientError
 from tocsin.late import Late, Past
 from tocsin.learning import Training
 from tocsin.model import CheckResult, Desired, Frame, Incident, Outcome, Phase, Sent, ServiceKey, Transition, Window, utc
-from tocsin.ports import Executor, Sink
+from tocsin.ports import Closable, Executor, Sink
 from tocsin.scale.local import ProcessPool
 from tocsin.scoring import Evaluation
 from tocsin.shard import DISCOVER_EVERY, MENTIONED, STREAM, Shard
@@ -82,6 +83,8 @@ class App:
                 rate=float(config.deliver.rate),
             )
             self._deliver = Deliver(self.state, self.sink, pace, self._on_send)
+            also = () if dry_run else config.deliver.also
+            self.elsewhere = Elsewhere(also, self.state, self.metrics, float(config.deliver.reassert))
             self._started = time.time() if started is None else started
             self._ticked: dict[str, float] = {}
             self._failing: dict[tuple[str, str], float] = {}
@@ -109,6 +112,9 @@ class App:
         self.close()
 
     def close(self) -> None:
+        self.elsewhere.close()
+        if isinstance(self.sink, Closable):
+            self.sink.close()
         self.history.close()
         self.state.close()
 

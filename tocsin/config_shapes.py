@@ -295,6 +295,7 @@ class Deliver(Settings):
     """How results reach Centreon."""
 
     sink: Sink = Field("command-file", validate_default=True)
+    also: tuple[Sink, ...] = Field((), description="Other sinks, told of every change: webhook, notify, alertmanager, ecs, hec.")
     host: EngineName = Field("tocsin", description="The host that carries Tocsin's own services, tocsin-heartbeat and others.")
     reassert: Annotated[Duration, between("30s", "1h")] = Field(
         "5m", validate_default=True, description="Every service is sent again after this long."

@@ -66,6 +66,7 @@ class Daemon:
             while not self._app.delivered(time.time()) and time.monotonic() < deadline:
                 time.sleep(1.0)
                 self._app.deliver_step(time.time())
+            self._app.elsewhere.step(time.time())
             return 1 if failed else 0
 
     def run_forever(self) -> int:
@@ -86,6 +87,9 @@ class Daemon:
             deliverer = threading.Thread(target=self._deliver_loop, name="deliver", daemon=True)
             deliverer.start()
             stack.callback(deliverer.join, 2.0)
+            teller = threading.Thread(target=self._tell_loop, name="tell", daemon=True)
+            teller.start()
+            stack.callback(teller.join, 2.0)
             scheduler = self._schedule()
             stack.callback(lambda: scheduler.shutdown(wait=False))
             log.info("daemon.started", pid=os.getpid(), types=[shard.name for shard in self._app.shards])
@@ -146,6 +150,10 @@ class Daemon:
                 self._app.deliver_step(time.time())
             except Exception:
                 log.exception("deliver.failed")
+
+    def _tell_loop(self) -> None:
+        while not self._stop.wait(BEAT):
+            self._app.elsewhere.step(time.time())
 
     # --- timed jobs ----------------------------------------------------------------------------------------------
 

@@ -545,3 +545,14 @@ class Desired:
     last_seen_at: float | None = None
     attempts: int = 0
     error: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Telling:
+    """One service as a sink beside Centreon is to be told of it: `version` of its row, and how telling went so far."""
+
+    row: Desired
+    attempts: int = 0
+    told_at: float | None = None
+    next_due_at: float = 0.0
+    error: str = ""

@@ -27,6 +27,7 @@ from tocsin.model import (
     SeriesKey,
     ServiceKey,
     Shown,
+    Telling,
     Window,
 )
 from tocsin.settings import Settings
@@ -285,6 +286,19 @@ class DesiredStore(Protocol):
         What a tick has changed meanwhile (code, text, version, valid_until …) is left alone: only delivery's own columns are
         written, and `next_due_at`/`must_show` only where `version` is still that of `before`.
         """
+        ...
+
+
+class TellingStore(Protocol):
+    """What a sink beside Centreon was told; every call is one transaction."""
+
+    def untold(self, now: float, limit: int, again_before: float | None) -> Sequence[Telling]:
+        """Services whose row changed since the sink was told, worst first; with `again_before` also those that are not OK and
+        were told before that time. A service that was never anything but OK is not among them."""
+        ...
+
+    def record(self, tellings: Sequence[Telling]) -> None:
+        """Store how telling went; a telling without an error was taken by the sink."""
         ...
 
 

@@ -75,6 +75,8 @@ class Metrics:
         self.sent = counter("results_sent_total", "Passive results handed to the transport, by its answer.", ("answer",))
         self.undelivered = gauge("services_not_delivered", "Services that the far side does not show as they should be.")
         self.undeliverable = gauge("services_undeliverable", "Services that do not exist on the far side.")
+        self.told = counter("changes_told_total", "Changes that a sink beside Centreon took.", ("sink",))
+        self.sink_up = gauge("sink_up", "1 while a sink beside Centreon takes what it is told.", ("sink",))
         self.missed_runs = counter("missed_runs_total", "Scheduled jobs that were missed or failed.", ("job",))
         self.reload_ok = gauge("config_last_reload_successful", "1 when the last load of the configuration worked.")
         self.reload_at = gauge("config_last_reload_success_timestamp_seconds", "When the configuration in force was loaded.")

@@ -20,6 +20,7 @@ from tocsin.errors import ConfigError, PermanentError
 from tocsin.model import Anomaly, Desired, Incident, Perf, Phase, ServiceKey, Severity, Transition, Window
 from tocsin.store import tables
 from tocsin.store.state import State
+from tocsin.store.told import Told
 
 Open = Callable[[], State]
 OPENING = Transition(incident="abc1", at=300, kind="open", reason="3 of 5 buckets", severity=Severity.WARNING)
@@ -397,6 +398,38 @@ class StateContract:
             assert state.claim_run("train", "cut off", 3.0)
             assert state.forget_runs(2.5) == 1
             assert state.claim_run("train", "done", 4.0)
+
+    # --- sinks beside Centreon -------------------------------------------------------------------------------------
+
+    def test_a_sink_beside_centreon_is_told_of_changes_until_it_takes_them(self, state: State) -> None:
+        chat, pager = Told(state, "chat"), Told(state, "pager")
+
+        def untold(told: Told, now: float, again_before: float | None = None) -> list[tuple[str, Severity]]:
+            return [(one.row.service.service, one.row.code) for one in told.untold(now, 10, again_before)]
+
+        def want(**changes: Any) -> None:
+            with state.tick("web") as tick:
+                tick.want([a_row(**changes)])
+
+        want(service="quiet", code=Severity.OK)
+        want(service="a", code=Severity.WARNING)
+        want(service="b", code=Severity.CRITICAL)
+        assert untold(chat, 10) == [("b", Severity.CRITICAL), ("a", Severity.WARNING)]
+        b, a = chat.untold(10, 10, None)
+        chat.record([replace(b, told_at=10.0), replace(a, attempts=1, next_due_at=20.0, error="down")])
+        assert untold(chat, 10) == []
+        assert untold(chat, 20) == [("a", Severity.WARNING)]
+        assert [one.attempts for one in chat.untold(20, 10, None)] == [1]
+        assert len(untold(pager, 10)) == 2
+        want(service="b", code=Severity.OK, version=2)
+        assert untold(chat, 20) == [("a", Severity.WARNING), ("b", Severity.OK)]
+        chat.record([replace(one, told_at=20.0, next_due_at=0.0, error="") for one in chat.untold(20, 10, None)])
+        assert untold(chat, 30) == []
+        assert untold(chat, 400, again_before=100.0) == [("a", Severity.WARNING)]
+        state.forget_desired([a.row.service])
+        chat.record([a])
+        want(service="a", code=Severity.CRITICAL)
+        assert untold(chat, 500) == [("a", Severity.CRITICAL)]
 
     # --- tables --------------------------------------------------------------------------------------------------
 

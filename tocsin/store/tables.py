@@ -14,6 +14,7 @@ from sqlalchemy import (
     Column,
     Double,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -26,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest migration."""
 
 
@@ -126,6 +127,20 @@ desired = Table(
     Column("error", Words, nullable=False, server_default=text("''")),
     Index("desired_by_due", "next_due_at"),
     Index("desired_by_component_type", "component_type"),
+)
+
+told = Table(
+    "told",
+    metadata,
+    Column("sink", Words, primary_key=True),
+    Column("host", Words, primary_key=True),
+    Column("service", Words, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("told_at", Double),
+    Column("attempts", Integer, nullable=False),
+    Column("next_due_at", Double, nullable=False),
+    Column("error", Words, nullable=False),
+    ForeignKeyConstraint(["host", "service"], ["desired.host", "desired.service"], ondelete="CASCADE"),
 )
 
 model = Table(
