@@ -1,0 +1,119 @@
+"""What a person is told who asks how a Splunk does: version, rights, quota, lateness, a few values, and what a tick costs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from collectors.splunk.session import Session
+from tocsin.errors import PermanentError, TransientError
+from tocsin.http import clean
+from tocsin.model import Frame, Probe, SeriesIndex, Window
+from tocsin.settings import spell_duration
+
+if TYPE_CHECKING:
+    from collectors.splunk.collector import Splunk
+
+SAMPLES, BUCKETS = 5, 5
+"""Values shown, and buckets of the tick that is measured."""
+OLD = 600
+"""Seconds after which the newest data are worth a word."""
+TOO_MUCH = ("delete_by_keyword", "edit_user", "admin_all_objects", "can_delete")
+"""What a reader should not be allowed to do."""
+NEEDED = "search"
+
+
+def probe(splunk: Splunk, span: int, now: float) -> Probe:
+    """Connects and looks. Raises `TransientError` or `PermanentError` when nothing can be seen at all."""
+    warnings = [*splunk.session.warnings]
+    version = version_of(splunk.session)
+    rights, troubles = rights_of(splunk.session, splunk.settings.limits.concurrency)
+    warnings += troubles
+    ends, keys = splunk.reach(), splunk.discover()
+    if ends is None or not keys:
+        warnings.append(
+            "nothing can be seen: are index, filter and the fields of the metrics right, and may this role read the index?"
+        )
+    samples: tuple[str, ...] = ()
+    cost = ""
+    if ends is not None and keys:
+        samples, cost = _tick(splunk, SeriesIndex(keys), Window.ending(ends[1] + span, span, BUCKETS))
+    newest = None if ends is None else max(0.0, now - ends[1])
+    if newest is not None and newest > OLD:
+        warnings.append(f"the newest data are {spell_duration(newest)} old")
+    if splunk.manners.state.kind != "ok":
+        warnings.append(splunk.manners.state.reason)
+    lag = splunk.lag()
+    return Probe(
+        version=version,
+        rights=tuple(rights),
+        lag=newest if lag is None else lag,
+        samples=samples,
+        cost=cost,
+        warnings=tuple(dict.fromkeys(warnings)),
+    )
+
+
+def version_of(session: Session) -> str:
+    """`Splunk 9.4.1 (cloud)`."""
+    facts = session.facts(10.0)
+    where = facts.get("instance_type")
+    return f"Splunk {clean(str(facts.get('version')), longest=20)}" + (f" ({clean(str(where), longest=20)})" if where else "")
+
+
+def rights_of(session: Session, concurrency: int) -> tuple[list[str], list[str]]:
+    """What the account may do, and what should be different."""
+    try:
+        found = session.ask("GET", ("authentication", "current-context"), "its rights", 10.0).found
+        content = found["entry"][0]["content"]
+        capabilities, roles = set(map(str, content.get("capabilities") or [])), [str(role) for role in content.get("roles") or []]
+    except (TransientError, PermanentError, TypeError, LookupError, AttributeError) as error:
+        return [f"rights: cannot be read ({clean(str(error))})"], []
+    told = [f"account: {clean(str(content.get('username')), longest=60)}, roles: {clean(', '.join(roles), longest=120)}"]
+    told.append(f"search: {'yes' if NEEDED in capabilities else 'no'}")
+    warnings = [] if NEEDED in capabilities else [f"the role has not the capability {NEEDED}: no search can be run"]
+    if much := [name for name in TOO_MUCH if name in capabilities]:
+        warnings.append(f"the account may do more than read ({', '.join(much)}): give it a role of its own")
+    quotas = [quota for role in roles[:10] if (quota := _quota(session, role)) is not None]
+    if not quotas:
+        return [*told, "searches at the same time: the role's quota cannot be read"], warnings
+    told.append(f"searches at the same time: {max(quotas)}, of which Tocsin uses {concurrency} per source")
+    if max(quotas) <= concurrency:
+        warnings.append(
+            f"limits.concurrency: {concurrency} leaves nothing of the role's {max(quotas)} searches: raise srchJobsQuota"
+        )
+    return told, warnings
+
+
+def _quota(session: Session, role: str) -> int | None:
+    try:
+        found: Any = session.ask("GET", ("authorization", "roles", role), "its quota", 10.0).found
+        content = found["entry"][0]["content"]
+        return max(int(content.get("srchJobsQuota") or 0), int(content.get("imported_srchJobsQuota") or 0)) or None
+    except (TransientError, PermanentError, TypeError, ValueError, LookupError, AttributeError):
+        return None
+
+
+def _tick(splunk: Splunk, index: SeriesIndex, window: Window) -> tuple[tuple[str, ...], str]:
+    """Some values, and what reading them took."""
+    before, rows, started = splunk.session.http.usage.requests, splunk.manners.usage, time.perf_counter()
+    frame = splunk.collect(index, window)
+    usage, seconds = splunk.manners.usage, time.perf_counter() - started
+    cost = (
+        f"{len(index)} series, {len(window)} buckets: {splunk.session.http.usage.requests - before} requests, "
+        f"{usage.rows - rows.rows} rows, {usage.bytes - rows.bytes} bytes, {seconds:.1f} s"
+    )
+    return tuple(shown(frame)), cost
+
+
+def shown(frame: Frame) -> Sequence[str]:
+    """The latest value of a few series, spread over all of them."""
+    found = []
+    for row in np.unique(np.linspace(0, len(frame.index) - 1, SAMPLES).astype(int)).tolist():
+        values = frame.values[row][np.isfinite(frame.values[row])]
+        if len(values):
+            found.append(f"{frame.index[row].component} {frame.index[row].metric}: {values[-1]:g}")
+    return found

@@ -1,0 +1,302 @@
+"""Splunk → frames, over real sockets: what is read, how it is asked, and what an answer is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from collectors.splunk import PLUGIN, Splunk, SplunkSettings
+from tests.splunk_fake import Fake
+from tocsin.errors import ConfigError, PermanentError
+from tocsin.model import Aggregate, Metric, SeriesIndex, SeriesKey, Window
+from tocsin.ports import RemoteCollector, Surroundings
+from tocsin.timegrid import Calendar
+
+NOON = 1_790_812_800
+WINDOW = Window(NOON, NOON + 300, 60)
+
+
+@pytest.fixture
+def fake() -> Fake:
+    made = Fake()
+    made.now, made.states = NOON + 600, ["DONE"]
+    for minute in range(5):
+        for place, host in enumerate(("web1", "web2", "db1")):
+            for second in (0, 30):
+                made.samples.point(
+                    NOON + 60 * minute + second, "cpu.util", 10.0 * place + minute + second / 30, host=host, env="prod"
+                )
+            made.samples.point(NOON + 60 * minute, "net.bytes", 1000 * minute, host=host, env="prod")
+        made.samples.event(NOON + 60 * minute + 5, "GET /a", host="web1", sourcetype="access", status="500", ms=str(100 + minute))
+        made.samples.event(NOON + 60 * minute + 6, "GET /b", host="web1", sourcetype="access", status="200", ms="50")
+    made.samples.event(NOON + 70, "GET /c", host="web2", sourcetype="access", status="404", ms="5")
+    return made
+
+
+@pytest.fixture
+def port(fake: Fake) -> Iterator[int]:
+    with fake.running() as port:
+        yield port
+
+
+@pytest.fixture(autouse=True)
+def secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPLUNK_TOKEN", "good-token")
+    monkeypatch.setenv("SPLUNK_PASSWORD", "good-password")
+
+
+@pytest.fixture
+def made(port: int) -> Iterator[Any]:
+    """Makes collectors, and closes them in the end."""
+    opened: list[Splunk] = []
+
+    def make(metrics: dict[str, Metric] | None = None, *, span: int = 60, **written: Any) -> Splunk:
+        around = Surroundings(
+            component_type="web", calendar=Calendar("Europe/Paris"), span=span, metrics=metrics or {}, folder=Path()
+        )
+        given = {"host": "127.0.0.1", "port": port, "scheme": "http", "auth": {"token": "env:SPLUNK_TOKEN"}} | written
+        given["limits"] = {"per_second": 100} | given.get("limits", {})
+        collector: Splunk = PLUGIN.build(SplunkSettings.model_validate(given), around)
+        opened.append(collector)
+        return collector
+
+    yield make
+    for collector in opened:
+        collector.close()
+
+
+CPU = {"index": "em_metrics", "fields": {"cpu": "cpu.util"}}
+
+
+def index_of(*pairs: str) -> SeriesIndex:
+    return SeriesIndex(SeriesKey(*pair.split("/")) for pair in pairs)
+
+
+def test_metrics_are_averaged_there_for_all_components_in_one_search(made: Any, fake: Fake) -> None:
+    collector = made(fields={"cpu": "cpu.util", "net": "net.bytes"}, index="em_metrics")
+    frame = collector.collect(index_of("web1/cpu", "web1/net", "web2/cpu"), WINDOW)
+    np.testing.assert_allclose(frame.values[0], np.arange(5) + 0.5)
+    np.testing.assert_allclose(frame.values[1], 1000.0 * np.arange(5))
+    np.testing.assert_allclose(frame.values[2], 10.5 + np.arange(5))
+    assert frame.known.all()
+    assert len(fake.jobs) == 1
+    assert fake.left() == []
+    assert isinstance(collector, RemoteCollector)
+
+
+def test_the_window_is_half_open(made: Any, fake: Fake) -> None:
+    made(**CPU).collect(index_of("web1/cpu"), Window(NOON + 60, NOON + 120, 60))
+    asked = next(asked for asked in fake.asked if "search" in asked.form)
+    assert (asked.form["earliest_time"], asked.form["latest_time"]) == (str(NOON + 60), str(NOON + 120))
+
+
+@pytest.mark.parametrize(
+    ("aggregate", "value"),
+    [("mean", 1.5), ("sum", 3.0), ("min", 1.0), ("max", 2.0), ("last", 2.0), ("count", 2.0), ("p95", 2.0), ("p50", 1.0)],
+)
+def test_every_aggregate_is_computed_there(made: Any, aggregate: str, value: float) -> None:
+    collector = made({"cpu": Metric(name="cpu", aggregate=Aggregate(aggregate))}, **CPU)
+    frame = collector.collect(index_of("web1/cpu"), Window(NOON + 60, NOON + 120, 60))
+    assert frame.values.tolist() == [[value]]
+
+
+def test_a_counter_is_read_as_it_stands_at_the_end_of_the_bucket(made: Any, fake: Fake) -> None:
+    collector = made({"cpu": Metric(name="cpu", counter=True)}, **CPU)
+    assert collector.collect(index_of("web1/cpu"), Window(NOON, NOON + 60, 60)).values.tolist() == [[1.0]]
+    assert 'latest("cpu.util")' in next(iter(fake.jobs.values())).search
+
+
+def test_events_are_counted_and_averaged_by_fields_found_at_search_time(made: Any) -> None:
+    metrics = {
+        "requests": Metric(name="requests", aggregate=Aggregate.COUNT),
+        "errors": Metric(name="errors", aggregate=Aggregate.COUNT),
+        "ms": Metric(name="ms"),
+    }
+    collector = made(
+        metrics,
+        kind="events",
+        index="web",
+        sourcetype="access",
+        filter={"status": ["200", "500", 404]},
+        search='"GET" NOT /zzz',
+        fields={"requests": "*", "errors": "status>=500", "ms": "ms"},
+    )
+    index = index_of("web1/errors", "web1/ms", "web1/requests", "web2/errors", "web2/ms", "web2/requests")
+    frame = collector.collect(index, WINDOW)
+    assert frame.values[0].tolist() == [1, 1, 1, 1, 1]
+    np.testing.assert_allclose(frame.values[1], 75 + np.arange(5) / 2)
+    assert frame.values[2].tolist() == [2, 2, 2, 2, 2]
+    assert frame.values[3].tolist() == [0, 0, 0, 0, 0], "what was counted and not seen is zero"
+    np.testing.assert_array_equal(frame.values[4], [np.nan, 5, np.nan, np.nan, np.nan])
+    assert frame.values[5].tolist() == [0, 1, 0, 0, 0]
+    assert frame.known.all()
+
+
+def test_events_are_counted_from_the_index_alone(made: Any, fake: Fake) -> None:
+    collector = made({"n": Metric(name="n", aggregate=Aggregate.COUNT)}, kind="tstats", index="web", fields={"n": "*"})
+    frame = collector.collect(index_of("web1/n", "web2/n"), WINDOW)
+    assert frame.values.tolist() == [[2, 2, 2, 2, 2], [0, 1, 0, 0, 0]]
+    assert next(iter(fake.jobs.values())).search.startswith("| tstats ")
+
+
+def test_an_index_in_which_nothing_at_all_can_be_seen_is_no_count_of_zero(made: Any, fake: Fake) -> None:
+    collector = made({"n": Metric(name="n", aggregate=Aggregate.COUNT)}, kind="tstats", index="web", fields={"n": "*"})
+    later = Window(NOON + 1200, NOON + 1260, 60)
+    frame = collector.collect(index_of("web1/n"), later)
+    assert np.isnan(frame.values).all()
+    assert frame.known.all()
+    fake.samples.event(NOON + 1210, host="web9", sourcetype="other")
+    filtered = made(
+        {"n": Metric(name="n", aggregate=Aggregate.COUNT)}, kind="events", index="web", sourcetype="access", fields={"n": "*"}
+    )
+    assert filtered.collect(index_of("web1/n"), later).values.tolist() == [[0.0]]
+
+
+def test_a_saved_search_is_run_over_our_window(made: Any, fake: Fake) -> None:
+    fake.saved["cpu by host"] = '| mstats avg("cpu.util") AS load WHERE index=em_metrics BY host span=60s'
+    collector = made(kind="saved", saved="cpu by host", fields={"cpu": "load"})
+    frame = collector.collect(index_of("web1/cpu"), WINDOW)
+    np.testing.assert_allclose(frame.values[0], np.arange(5) + 0.5)
+    assert frame.known.all()
+    assert fake.left() == []
+    assert collector.reach() == (NOON, NOON + 240)
+    assert set(collector.discover()) == set(index_of("db1/cpu", "web1/cpu", "web2/cpu"))
+
+
+def test_a_saved_search_on_another_grid_is_not_known(made: Any, fake: Fake) -> None:
+    fake.saved["odd"] = '| mstats avg("cpu.util") AS load WHERE index=em_metrics BY host span=30s'
+    collector = made(kind="saved", saved="odd", fields={"cpu": "load"})
+    frame = collector.collect(index_of("web1/cpu"), WINDOW)
+    assert not frame.known.any()
+    assert np.isnan(frame.values).all()
+    assert "whole buckets" in collector.manners.state.reason
+
+
+def test_series_are_discovered_by_what_was_seen_lately(made: Any) -> None:
+    collector = made(fields={"cpu": "cpu.util", "gone": "cpu.gone"}, index="em_metrics")
+    assert collector.discover() == tuple(index_of("db1/cpu", "web1/cpu", "web2/cpu"))
+    assert [problem for problem in collector.check() if "metrics.gone" in problem]
+
+
+def test_without_named_metrics_all_of_an_index_are_read(made: Any) -> None:
+    collector = made(index="em_metrics", include=["web*"])
+    assert collector.discover() == tuple(index_of("web1/cpu.util", "web1/net.bytes", "web2/cpu.util", "web2/net.bytes"))
+    frame = collector.collect(index_of("web1/cpu.util", "web2/net.bytes"), WINDOW)
+    np.testing.assert_allclose(frame.values, [np.arange(5) + 0.5, 1000 * np.arange(5)])
+
+
+def test_components_are_chosen_by_name(made: Any, fake: Fake) -> None:
+    collector = made(**CPU, include=["web?", "db*"], exclude=["web2"])
+    assert collector.discover() == tuple(index_of("db1/cpu", "web1/cpu"))
+    assert '(host="web*" OR host="db*")' in next(iter(fake.jobs.values())).search
+
+
+def test_several_fields_make_a_component_together(made: Any, fake: Fake) -> None:
+    for name, value in (("eth0", 1.0), ("eth1", 2.0)):
+        fake.samples.point(NOON, "if.octets", value, host="sw1", interface=name)
+    collector = made(fields={"octets": "if.octets"}, index="em_metrics", component=["host", "interface"])
+    index = SeriesIndex(collector.discover())
+    assert [key.component for key in index] == ["sw1/eth0", "sw1/eth1"]
+    assert collector.collect(index, Window(NOON, NOON + 60, 60)).values.tolist() == [[1.0], [2.0]]
+
+
+def test_a_field_of_which_a_host_has_several_splits_a_metric(made: Any, fake: Fake) -> None:
+    for mount, value in (("/", 40.0), ("/var", 90.0)):
+        fake.samples.point(NOON, "df.used", value, host="web1", mount=mount)
+    collector = made(fields={"disk.used": "df.used", "cpu": "cpu.util"}, index="em_metrics", by={"disk.used": "mount"})
+    index = SeriesIndex(collector.discover())
+    assert [key.metric for key in index if key.component == "web1"] == ["cpu", "disk.used[/]", "disk.used[/var]"]
+    frame = collector.collect(index, Window(NOON, NOON + 60, 60))
+    assert frame.values[[index.rows[SeriesKey("web1", f"disk.used[{mount}]")] for mount in ("/", "/var")]].tolist() == [
+        [40.0],
+        [90.0],
+    ]
+
+
+def test_the_reach_is_where_the_data_begin_and_end(made: Any) -> None:
+    assert made(**CPU).reach() == (NOON, NOON + 240)
+    counted = {"n": Metric(name="n", aggregate=Aggregate.COUNT)}
+    assert made(counted, kind="tstats", index="web", fields={"n": "*"}).reach() == (NOON + 5, NOON + 246)
+    assert made(index="nothing", fields={"cpu": "cpu.util"}).reach() is None
+
+
+def test_the_lag_is_read_from_when_events_were_indexed(made: Any, fake: Fake) -> None:
+    for second in range(300):
+        fake.samples.event(NOON + second, host=f"h{second % 60}", index="late", indexed=NOON + second // 60 * 60 + 60 + 17)
+    collector = made({"n": Metric(name="n", aggregate=Aggregate.COUNT)}, kind="tstats", index="late", fields={"n": "*"})
+    assert collector.lag() is None
+    collector.collect(SeriesIndex(collector.discover()), WINDOW)
+    assert collector.lag() == pytest.approx(17, rel=0.12)
+
+
+def test_long_windows_are_read_in_slices_and_long_answers_in_pages(made: Any, fake: Fake) -> None:
+    for minute in range(100):
+        for place in range(50):
+            fake.samples.point(NOON + 60 * minute, "cpu.util", float(minute), index="big", host=f"h{place:02}")
+    limits = {"max_rows": 1000, "page_rows": 300, "per_second": 100}
+    collector = made(index="big", fields={"cpu": "cpu.util"}, limits=limits)
+    index = SeriesIndex(SeriesKey(f"h{place:02}", "cpu") for place in range(50))
+    frame = collector.collect(index, Window(NOON, NOON + 6000, 60))
+    np.testing.assert_array_equal(frame.values, np.tile(np.arange(100.0), (50, 1)))
+    assert frame.known.all()
+    assert len(fake.jobs) == 6
+    assert max(len(job.rows) for job in fake.jobs.values()) <= 1000
+
+
+def test_the_same_numbers_come_from_a_splunk_of_the_old_addresses(made: Any, fake: Fake) -> None:
+    fake.version = "8.2.6"
+    frame = made(**CPU).collect(index_of("web1/cpu"), WINDOW)
+    np.testing.assert_allclose(frame.values[0], np.arange(5) + 0.5)
+    assert all("/v2/" not in asked.path for asked in fake.asked)
+    assert {asked.method for asked in fake.asked if asked.path.endswith("/results")} == {"GET"}
+
+
+def test_a_password_serves_where_there_is_no_token(made: Any, fake: Fake) -> None:
+    collector = made(**CPU, auth={"username": "tocsin", "password": "env:SPLUNK_PASSWORD"}, owner="nobody", app="search")
+    assert collector.collect(index_of("web1/cpu"), WINDOW).known.all()
+    assert all(asked.path.startswith("/servicesNS/nobody/search/") for asked in fake.asked[1:])
+
+
+def test_connections_are_kept(made: Any, fake: Fake) -> None:
+    collector = made(**CPU)
+    for _ in range(5):
+        collector.collect(index_of("web1/cpu"), WINDOW)
+    assert collector.session.http.usage.requests > 20
+    assert len({asked.client for asked in fake.asked}) <= 2
+
+
+@pytest.mark.parametrize(
+    ("written", "sentence"),
+    [
+        ({"index": "a|b"}, "no name of an index"),
+        ({"index": "web", "filter": {"a=b": "x"}}, "no name of a field"),
+        ({"index": "web", "filter": {"a": "`m`"}}, "macro"),
+        ({"index": "web", "kind": "events", "search": "x | delete", "fields": {"n": "*"}}, "second command"),
+        ({"index": "web", "kind": "events", "search": "[search x]", "fields": {"n": "*"}}, "inside a search"),
+        ({"index": "web", "kind": "events", "search": "earliest=-1d x", "fields": {"n": "*"}}, "times are ours"),
+        ({"index": "web", "kind": "tstats"}, "metrics with names"),
+        ({"fields": {"n": "*"}}, "index is required"),
+        ({"kind": "saved", "index": "web", "saved": "x"}, "says itself what it reads"),
+        ({"index": "web", "auth": {}}, "give a token"),
+        ({"index": "web", "auth": {"token": "env:A", "username": "b"}}, "go together"),
+        ({"index": "web", "host": "https://splunk"}, "no host name"),
+        ({"index": "web", "fields": {"n": "a`b"}}, "no name of a field"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_asked(written: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        SplunkSettings.model_validate({"host": "splunk", "auth": {"token": "env:A"}} | written)
+
+
+def test_what_splunk_cannot_compute_is_a_mistake_with_its_place(made: Any) -> None:
+    with pytest.raises(ConfigError, match="metrics.n: "):
+        made({"n": Metric(name="n")}, index="web", kind="events", fields={"n": "status>=500"})
+
+
+def test_a_secret_that_is_not_there_is_named_and_not_shown(made: Any) -> None:
+    with pytest.raises(PermanentError, match="environment variable NOWHERE is not set"):
+        made(**CPU, auth={"token": "env:NOWHERE"}).collect(index_of("web1/cpu"), WINDOW)
