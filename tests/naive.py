@@ -227,15 +227,15 @@ class NaiveHistory:
 # --- detectors ----------------------------------------------------------------------------------------------------------
 
 
-def naive_gaps(there: list[bool], known: list[bool], most: int, *, from_start: bool) -> list[float]:
-    """One series' buckets without value up to and with each one, bucket after bucket; what is not known is not counted."""
-    gaps, gap = [], 0.0 if from_start else math.nan
-    for here, asked in zip(there, known, strict=True):
-        if here:
-            gap = 0.0
-        elif asked:
-            gap += 1
-        gaps.append(min(gap, most) if (here or asked) and not math.isnan(gap) else math.nan)
+def naive_gaps(there: list[bool], known: list[bool], most: int, weights: list[float], *, from_start: bool) -> list[float]:
+    """One series' buckets without value among the last `most`, after the last one with a value; what is not known is not
+    counted. Nothing is known of a gap that began before the series did, unless it is counted `from_start`."""
+    gaps = []
+    for now, (here, asked) in enumerate(zip(there, known, strict=True)):
+        past = range(max(0, now - most + 1), now + 1)
+        after = max((at for at in range(now + 1) if there[at]), default=-1)
+        gap = float(sum(weights[at] for at in past if at > after and known[at] and not there[at]))
+        gaps.append(gap if (here or asked) and (from_start or after >= 0) else math.nan)
     return gaps
 
 

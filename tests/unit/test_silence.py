@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from detectors.silence import PLUGIN, Silence, SilenceSettings
 from tests.naive import naive_gaps
+from tocsin.calibration import Tails
 from tocsin.model import Baseline, Bools, Floats, Frame, SeriesIndex, SeriesKey, Window
-from tocsin.timegrid import DAY
+from tocsin.timegrid import DAY, Calendar
 
 SPAN = 300
 A_DAY = DAY // SPAN
@@ -73,6 +74,117 @@ def test_a_series_that_comes_and_goes_is_hardly_ever_missed(chance: float) -> No
     assert np.mean(judged >= 3) < 3e-3
     assert np.mean(judged >= 4) < 1e-3
     assert surprise_of(stops(1, int(14 / chance), rows=20), baseline)[:, -1].min() > 3
+
+
+def at_hours(*hours: float, days: int = 14, jitter: int = 0, free: bool = True, span: int = SPAN) -> Bools:
+    """One value a day at these hours, a few buckets later at random; not on Saturdays and Sundays unless `free`."""
+    random = np.random.default_rng(3)
+    there = np.zeros((1, days * DAY // span), np.bool_)
+    for day in range(days):
+        if free or not OFFICE.kind_of_day(T0 // DAY + day):
+            for hour in hours:
+                there[0, int(day * DAY + hour * 3600) // span + random.integers(0, jitter + 1)] = True
+    return there
+
+
+OFFICE = Calendar("UTC")
+
+
+@pytest.mark.parametrize("span", [60, 300, 900])
+def test_a_nightly_job_that_does_not_report_is_missed_within_an_hour_or_so_and_until_the_next_one(span: int) -> None:
+    detector = Silence(span=span)
+    always = at_hours(2.1, days=17, jitter=2, span=span)
+    missed = always.copy()
+    missed[0, 15 * DAY // span : 16 * DAY // span] = False
+    whole = frame(missed, span=span)
+    baseline = detector.fit(whole.within(Window(T0, T0 + 14 * DAY, span))).baseline
+
+    def said(day: int, start: float, end: float) -> Floats:
+        window = Window(T0 + day * DAY + int(start * 3600), T0 + day * DAY + int(end * 3600), span)
+        return detector.score(whole.within(window.reaching_back(detector.lookback)), baseline, window).surprise[0]
+
+    assert not (said(14, 0, 24) > 1).any()
+    assert not (said(15, 0, 2.5) > 1).any()
+    opened = 3 + 8 * span / 3600
+    assert (said(15, opened, 7) > 4).all()
+    assert (said(15, 9, 24) > 4).all() | np.isnan(said(15, 9, 24)).all(), "not judged: an open incident stays open"
+    assert (said(16, 2.5, 7) == 0).all()
+
+
+def test_a_job_of_working_days_is_not_missed_at_the_weekend() -> None:
+    days = 21
+    there = at_hours(20, days=days, free=False)
+    whole = frame(there)
+    baseline = DETECTOR.fit(whole.within(Window(T0, T0 + 14 * DAY, SPAN))).baseline
+    window = Window(T0 + 14 * DAY, T0 + days * DAY, SPAN)
+    said = DETECTOR.score(whole.within(window.reaching_back(DETECTOR.lookback)), baseline, window).surprise
+    assert not (said > 1).any()
+    gone = whole.values.copy()
+    gone[:, 14 * A_DAY :] = np.nan
+    said = DETECTOR.score(replace(whole, values=gone), baseline, window).surprise[0]
+    missed = np.unique((window.starts[said > 4] - 6 * 3600) // DAY)  # it is missed until two in the night
+    assert [OFFICE.kind_of_day(int(day)) for day in missed] == [0] * 5
+
+
+def test_an_appointment_in_an_hour_that_could_not_be_asked_is_not_missed() -> None:
+    there = at_hours(2.1, days=15)
+    there[0, 14 * A_DAY :] = False
+    known = np.ones(there.shape, np.bool_)
+    known[0, 14 * A_DAY + 2 * AN_HOUR : 14 * A_DAY + 3 * AN_HOUR] = False
+    whole = frame(there, known=known)
+    baseline = DETECTOR.fit(whole.within(Window(T0, T0 + 14 * DAY, SPAN))).baseline
+    window = Window(T0 + 14 * DAY, T0 + 15 * DAY, SPAN)
+    assert not (DETECTOR.score(whole, baseline, window).surprise > 1).any()
+
+
+def test_a_series_that_is_quiet_at_night_is_missed_sooner_by_day() -> None:
+    random = np.random.default_rng(5)
+    hour = np.arange(21 * A_DAY) % A_DAY / AN_HOUR
+    often = np.where((hour >= 8) & (hour < 20), 0.9, 0.15)
+    whole = frame(random.random((10, 21 * A_DAY)) < often)
+    baseline = DETECTOR.fit(whole.within(Window(T0, T0 + 14 * DAY, SPAN))).baseline
+    window = Window(T0 + 14 * DAY, T0 + 21 * DAY, SPAN)
+    said = DETECTOR.score(whole.within(window.reaching_back(DETECTOR.lookback)), baseline, window).surprise
+    assert np.mean(said >= 3) < 3e-3
+
+    def after(start: int) -> int:
+        """Buckets of silence from that hour on until it is surprising."""
+        values = whole.values.copy()
+        began = 14 * A_DAY + start * AN_HOUR
+        values[:, began:] = np.nan
+        told = DETECTOR.score(replace(whole, values=values), baseline, window).surprise
+        return int(np.median(np.argmax(told[:, began - 14 * A_DAY :] > 4, axis=1)))
+
+    assert after(10) < 10
+    assert after(1) > 25
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 2**32 - 1))
+def test_an_outage_of_the_source_inside_a_long_gap_counts_the_same_live_and_after_the_fact(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    detector = Silence(span=1800, reach=random.integers(3, 8) * 1800)
+    rows, buckets = 4, 60
+    there = random.random((rows, buckets)) < random.choice([0.02, 0.2, 0.7], (rows, 1))
+    known = there | (random.random((rows, buckets)) < random.choice([0.5, 0.9], (rows, 1)))
+    there[3] = np.arange(buckets) == 10  # a job that reported once and has an appointment
+    past = np.vstack([random.random((3, 10 * 48)) < 0.4, np.arange(480) % 48 == 10])
+    history = frame(past, span=1800)
+    baseline = detector.fit(history).baseline
+    ahead = frame(there, start=history.window.end, known=known | there, span=1800)
+    assert baseline.arrays["kept"][3].any()
+    most = detector.lookback // 1800
+    whole = detector.score(ahead, baseline).surprise
+    for bucket in range(most, buckets):
+        one = Window(ahead.window.start + bucket * 1800, ahead.window.start + (bucket + 1) * 1800, 1800)
+        live = detector.score(ahead.within(one.reaching_back(detector.lookback)), baseline, one).surprise
+        np.testing.assert_allclose(live[:, 0], whole[:, bucket], atol=1e-9)
+
+
+def test_who_learnt_nothing_judges_nothing() -> None:
+    nobody = frame(np.ones((0, 100), np.bool_))
+    baseline = DETECTOR.fit(nobody).baseline
+    assert np.isnan(DETECTOR.score(frame(stops(3, 3)), baseline).surprise).all()
 
 
 def test_a_series_that_speaks_a_few_times_a_day_cannot_be_missed() -> None:
@@ -159,7 +271,7 @@ cells = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=0, max_size=6
 def test_gaps_are_counted_as_they_are_defined(row: list[tuple[bool, bool]], most: int, from_start: bool) -> None:
     there, known = (np.array([pair[side] for pair in row], np.bool_) for side in (0, 1))
     fast = Silence(span=SPAN, reach=max(3, most) * SPAN)._gaps(there[None], known[None], from_start=from_start)[0]
-    slow = naive_gaps(there.tolist(), known.tolist(), max(3, most), from_start=from_start)
+    slow = naive_gaps(there.tolist(), known.tolist(), max(3, most), [1.0] * len(row), from_start=from_start)
     np.testing.assert_array_equal(fast, np.array(slow, np.float64))
 
 
@@ -171,21 +283,14 @@ def test_rows_that_miss_nothing_cost_nothing_and_change_nothing(seed: int, rows:
     known = there | (random.random((rows, buckets)) < 0.8)
     baseline = learnt(random.random((rows, 3 * A_DAY)) < random.choice([0.5, 0.99, 1.0], (rows, 1)))
     whole = surprise_of(there, baseline, known)
-    most = DETECTOR.lookback // SPAN
+    cells = DETECTOR._cells(Window(baseline.trained_on.end, baseline.trained_on.end + buckets * SPAN, SPAN).starts)
     for row in range(rows):
-        gaps = np.array(naive_gaps(there[row].tolist(), known[row].tolist(), most, from_start=True))
-        # A series of gaps only: computed, whatever the row looks like.
-        asked = np.array([[gap == 0 for gap in range(most + 1)]])
-        by_gap = surprise_of(asked, baseline)[0] if row == 0 else _alone(asked, baseline, row)
-        expected = np.where(np.isnan(gaps), np.nan, by_gap[np.nan_to_num(gaps).astype(int)])
-        np.testing.assert_array_equal(whole[row], expected)
-
-
-def _alone(there: Bools, baseline: Baseline, row: int) -> Floats:
-    index = SeriesIndex([baseline.index[row]])
-    start = baseline.trained_on.end
-    window = Window(start, start + there.shape[1] * SPAN, SPAN)
-    return DETECTOR.score(Frame.of(index, window, np.where(there, 1.0, np.nan)), baseline).surprise[0]
+        weights = (1.0 / baseline.arrays["usual"][row, cells]).tolist()
+        most = DETECTOR.lookback // SPAN
+        gaps = np.array(naive_gaps(there[row].tolist(), known[row].tolist(), most, weights, from_start=True))
+        expected = Tails.from_array(baseline.arrays["gaps"][row : row + 1]).surprise(gaps[None], heavy=False)[0]
+        if not baseline.arrays["kept"][row].any():
+            np.testing.assert_allclose(whole[row], expected, atol=1e-6)
 
 
 @settings(max_examples=30)
