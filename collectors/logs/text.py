@@ -33,10 +33,15 @@ def harmless(text: str, most: int) -> str:
     """One line of at most `most` bytes without control characters; line breaks become ` | `. Harmless again is the same."""
     if len(text) > most:
         text = text[:most]
-    text = _ANSI.sub("", text)
-    if "\n" in text or "\r" in text:
-        text = " | ".join(part for part in (part.strip() for part in text.splitlines()) if part)
-    text = _SPACES.sub(" ", _HARMFUL.sub(" ", text)).strip()
+    if not text.isprintable():  # line breaks, controls, invisible and private characters, halves of pairs
+        text = _ANSI.sub("", text)
+        if "\n" in text or "\r" in text:
+            text = " | ".join(part for part in (part.strip() for part in text.splitlines()) if part)
+        text = _HARMFUL.sub(" ", text)
+        text = _SPACES.sub(" ", text)
+    elif "  " in text:
+        text = _SPACES.sub(" ", text)
+    text = text.strip()
     if len(text.encode()) > most:
         text = text.encode()[:most].decode(errors="ignore").rstrip()
     return text
