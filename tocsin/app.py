@@ -21,16 +21,30 @@ from alerting.selfwatch import Pulse, SourceHealth, delivery, heartbeat, sources
 from alerting.sinks.recording import Recording
 from alerting.stages import Ladder, Rung, run
 from tocsin import failpoints, learning
+from tocsin.backfill import backfill
 from tocsin.config import Config
 from tocsin.elsewhere import Elsewhere
 from tocsin.errors import ConfigError, PermanentError, TransientError
 from tocsin.late import Late, Past
 from tocsin.learning import Training
-from tocsin.model import CheckResult, Desired, Frame, Incident, Outcome, Phase, Sent, ServiceKey, Transition, Window, utc
-from tocsin.ports import Closable, Executor, Sink
+from tocsin.model import (
+    CheckResult,
+    Desired,
+    Downtime,
+    Frame,
+    Incident,
+    Outcome,
+    Phase,
+    Sent,
+    ServiceKey,
+    Transition,
+    Window,
+    utc,
+)
+from tocsin.ports import Closable, Executor, Sink, Supervision
 from tocsin.scale.local import ProcessPool
 from tocsin.scoring import Evaluation
-from tocsin.shard import DISCOVER_EVERY, MENTIONED, STREAM, Shard
+from tocsin.shard import MENTIONED, STREAM, Shard
 from tocsin.sight import Sight
 from tocsin.speak import View
 from tocsin.store import baselines
@@ -74,7 +88,11 @@ class App:
         try:
             self.history = History(self.folder / "history")
             self.sink = sink or self._build_sink(dry_run)
-            self.shards = tuple(Shard.of(kind, (Ladder(Rung(kind.alert.ladder)),)) for kind in config.types)
+            self.supervision = self._build_supervision()
+            self.shards = tuple(
+                Shard.of(kind, (Ladder(Rung(kind.alert.ladder)),), memory=self.folder / "sources" / kind.name)
+                for kind in config.types
+            )
             # A training needs hundreds of megabytes for a while: never in the process that ticks.
             self._executor = executor or ProcessPool(config.train.workers)
             pace = Pace(
@@ -105,6 +123,13 @@ class App:
         sink: Sink = entry.plugin.build(entry.settings, None)
         return sink
 
+    def _build_supervision(self) -> Supervision | None:
+        entry = self.config.supervision
+        if entry is None:
+            return None
+        supervision: Supervision = entry.plugin.build(entry.settings, None)
+        return supervision
+
     def __enter__(self) -> App:
         return self
 
@@ -115,6 +140,8 @@ class App:
         self.elsewhere.close()
         if isinstance(self.sink, Closable):
             self.sink.close()
+        for shard in self.shards:
+            shard.intake.close()
         self.history.close()
         self.state.close()
 
@@ -136,7 +163,7 @@ class App:
         Each part is one transaction: watermark, judgement, incidents, transitions and what the services must show are
         committed together or not at all.
         """
-        if now - shard.discovered_at >= DISCOVER_EVERY:
+        if now - shard.discovered_at >= shard.discover_every:
             shard.index, shard.discovered_at = shard.intake.discover(), now
             self.metrics.series.labels(shard.name).set(len(shard.index))
             self.metrics.components.labels(shard.name).set(len(shard.index.components))
@@ -362,8 +389,8 @@ class App:
         `by_hand` ends a pin that a rollback left. An interrupted training stores nothing; what it read is kept.
         """
         shard.last_training = now
-        index = shard.intake.discover()
-        reach = shard.intake.reach()
+        index = shard.intake.discover(past=True)
+        reach = shard.intake.reach(past=True)
         if not len(index) or reach is None:
             return Training(kind="waiting", sentence=f"{shard.name}: nothing learnt: its sources have no series yet")
         end = Window.ending(now - shard.delay.seconds, shard.span).end
@@ -371,16 +398,12 @@ class App:
         if start >= end or reach[1] < start:
             return Training(kind="waiting", sentence=f"{shard.name}: nothing learnt: its sources have no past yet")
         window = Window(start, end, shard.span)
-        # Half of the bar is reading, half is fitting.
-        learning.backfill(
-            shard.intake,
-            self.history,
-            shard.name,
-            index,
-            window,
-            progress=lambda done, total: progress(done, 2 * total),
-            stopped=stopped,
-        )
+
+        def reading(done: int, total: int) -> None:
+            self.metrics.backfilled.labels(shard.name).set(done / total)
+            progress(done, 2 * total)  # half of the bar is reading, half is fitting
+
+        read = backfill(shard.intake, self.history, shard.name, index, window, progress=reading, stopped=stopped)
         if stopped():
             return Training(kind="stopped", sentence=f"{shard.name}: stopped before anything was learnt; what was read is kept")
         learnt = learning.fit_all(
@@ -390,10 +413,13 @@ class App:
             window,
             shard.detectors,
             self._executor,
-            progress=lambda done, total: progress(total + done, 2 * total),
+            progress=lambda done, total: progress(read.total + read.total * done // total, 2 * read.total),
+            downtimes=self._downtimes(window),
+            shown_at=shard.shown_at,
         )
         if not learnt:
-            return Training(kind="waiting", sentence=f"{shard.name}: nothing learnt: no series has values in the history")
+            why = f"its sources do not answer: {read.why}" if read.why else "no series has values in the history"
+            return Training(kind="waiting", sentence=f"{shard.name}: nothing learnt: {why}")
         saved = baselines.save(learnt, self.folder / "models" / shard.name)
         version = self.state.add_model(
             shard.name,
@@ -411,9 +437,19 @@ class App:
                 kind="stored",
                 sentence=f"{shard.name}: version {version.version} learnt from {learnt_from}; another one is pinned",
             )
-        return Training(
-            kind="learnt", sentence=f"{shard.name}: version {version.version} learnt {len(index)} series from {learnt_from}"
-        )
+        lacks = f"; the rest was not read: {read.why}" if read.why else ""
+        sentence = f"{shard.name}: version {version.version} learnt {len(index)} series from {learnt_from}{lacks}"
+        return Training(kind="learnt", sentence=sentence)
+
+    def _downtimes(self, window: Window) -> Sequence[Downtime]:
+        """Planned work in the window, as far as somebody knows. What cannot be asked now is learnt from as it is."""
+        if self.supervision is None:
+            return ()
+        try:
+            return self.supervision.downtimes(window.start, window.end)
+        except (TransientError, PermanentError) as error:
+            log.warning("train.downtimes_unknown", error=str(error))
+            return ()
 
     # --- delivery and ourselves ----------------------------------------------------------------------------------------------
 

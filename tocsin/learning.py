@@ -1,13 +1,13 @@
 """When to refit and on what; versions, hand-over, rollback.
 
-A training reads what the history lacks from the sources (oldest first, a day at a time, resumable), fits chunks of
-components in worker processes, writes one immutable version and puts it in force unless a person has pinned another.
+A training reads what the history lacks from the sources (`tocsin.backfill`), fits chunks of components in worker processes,
+writes one immutable version and puts it in force unless a person has pinned another.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +16,10 @@ import structlog
 from numpy.typing import NDArray
 
 from tocsin.errors import ConfigError
-from tocsin.intake import Intake
-from tocsin.model import Baseline, Frame, SeriesIndex, Window, utc
+from tocsin.model import Baseline, Downtime, Frame, SeriesIndex, ServiceKey, Window, utc
 from tocsin.ports import Detector, Executor
 from tocsin.scoring import Models, learn
 from tocsin.store.history import History
-from tocsin.timegrid import DAY
 
 if TYPE_CHECKING:
     from tocsin.store.state import State
@@ -57,41 +55,27 @@ def due(newest: float | None, last_try: float, every: int, now: float) -> bool:
 # --- what to learn from -------------------------------------------------------------------------------------------
 
 
-def backfill(
-    intake: Intake,
-    history: History,
-    component_type: str,
-    index: SeriesIndex,
-    window: Window,
-    *,
-    progress: Progress,
-    stopped: Callable[[], bool],
-) -> None:
-    """Read from the sources what the history does not hold of `window`, oldest first, a day at a time.
+def without(frame: Frame, downtimes: Sequence[Downtime], shown_at: Callable[[str], ServiceKey]) -> Frame:
+    """The frame with what was measured during planned work "not known": nobody shall learn from it what is normal.
 
-    A day is asked for again only for series that were never read in it, so an interrupted backfill goes on where it
-    stopped and a new component brings its own past.
+    `shown_at` tells at which service of which host a component is shown. A host's downtime concerns all its components, that
+    of a service those shown there and what is named after it (`host/service`, or a metric of that service).
     """
-    days = list(_days(window))
-    for place, day in enumerate(days):
-        if stopped():
-            return
-        lacking = history.lacking(component_type, day, index)
-        if len(lacking):
-            frame = intake.collect(lacking, day)
-            if frame.known.any():
-                history.append(component_type, frame)
-        progress(place + 1, len(days))
-
-
-def _days(window: Window) -> Iterator[Window]:
-    span = window.span
-    start = window.start
-    while start < window.end:
-        stop = min(window.end, (start // DAY + 1) * DAY)
-        stop = max(start + span, stop // span * span)
-        yield Window(start, stop, span)
-        start = stop
+    by_host: dict[str, list[Downtime]] = {}
+    for one in downtimes:
+        if one.start < frame.window.end and one.end > frame.window.start:
+            by_host.setdefault(one.host, []).append(one)
+    blank = np.zeros(frame.values.shape, bool)
+    places: dict[str, ServiceKey] = {}
+    for row, key in enumerate(frame.index.keys):
+        shown = places.get(key.component) or places.setdefault(key.component, shown_at(key.component))
+        host, _, rest = key.component.partition("/")
+        for one in (*by_host.get(shown.host, ()), *(by_host.get(host, ()) if host != shown.host else ())):
+            if one.service in ("", shown.service, rest) or key.metric.startswith(f"{one.service} "):
+                blank[row] |= (frame.window.starts < one.end) & (frame.window.starts + frame.window.span > one.start)
+    if not blank.any():
+        return frame
+    return replace(frame, values=np.where(blank, np.nan, frame.values), known=frame.known & ~blank)
 
 
 # --- the fit ----------------------------------------------------------------------------------------------------------
@@ -106,12 +90,16 @@ class FitJob:
     index: SeriesIndex
     window: Window
     detectors: tuple[Detector, ...]
+    downtimes: tuple[Downtime, ...] = ()
+    shown_at: Mapping[str, ServiceKey] = field(default_factory=dict)
 
 
 def fit(job: FitJob) -> dict[str, Baseline]:
     """Learn a chunk; runs in a worker process."""
     with History(job.history) as history:
         frame = history.read(job.component_type, job.window, job.index)
+    if job.downtimes:
+        frame = without(frame, job.downtimes, job.shown_at.__getitem__)
     return to_baselines(learn(trim(frame), job.detectors))
 
 
@@ -144,10 +132,20 @@ def fit_all(
     executor: Executor,
     *,
     progress: Progress,
+    downtimes: Sequence[Downtime] = (),
+    shown_at: Callable[[str], ServiceKey] | None = None,
 ) -> dict[str, Baseline]:
     """Learn every series; the parts of all chunks put together again, rows in the order of the index."""
     jobs = [
-        FitJob(history=history.folder, component_type=component_type, index=part, window=window, detectors=tuple(detectors))
+        FitJob(
+            history=history.folder,
+            component_type=component_type,
+            index=part,
+            window=window,
+            detectors=tuple(detectors),
+            downtimes=tuple(downtimes) if shown_at is not None else (),
+            shown_at={name: shown_at(name) for name in part.components} if downtimes and shown_at is not None else {},
+        )
         for part in chunks(index, len(window))
     ]
     parts = []

@@ -17,8 +17,8 @@ from tocsin.config import ComponentType
 from tocsin.engine import Judge
 from tocsin.intake import Intake, Source
 from tocsin.late import Again, Checkpoint, Delay, Late, Past, delay_of, judge_again, merged
-from tocsin.model import Frame, Incident, Metric, Phase, SeriesIndex, Window
-from tocsin.ports import Detector, Stage
+from tocsin.model import Frame, Incident, Metric, Phase, SeriesIndex, ServiceKey, Window
+from tocsin.ports import Detector, RemoteCollector, Stage
 from tocsin.scoring import Models
 from tocsin.speak import Services, Speaker, View
 from tocsin.timegrid import Calendar
@@ -27,8 +27,8 @@ CATCH_UP = 6 * 3600
 """How far back an outage is judged after the fact; older buckets only go to the history."""
 PART_CELLS = 4_000_000
 """Values judged at once while catching up."""
-DISCOVER_EVERY = 60.0
-"""Seconds between two looks for new series."""
+DISCOVER_EVERY, ASK_EVERY = 60.0, 300.0
+"""Seconds between two looks for new series: in files, and on a server."""
 
 MENTIONED = 3600
 """Seconds for which a service still mentions an incident that is over."""
@@ -71,14 +71,12 @@ class Shard:
     @classmethod
     def of(cls, kind: ComponentType, stages: tuple[Stage, ...], memory: Path | None = None) -> Shard:
         """Build a component type's parts from its configuration. In `memory` its sources may keep what they remember."""
-        around = replace(kind.surroundings(), memory=memory)
-        sources = [
-            Source(
-                name=entry.plugin.name if len(kind.collect) == 1 else f"{entry.plugin.name} {place + 1}",
-                collector=entry.plugin.build(entry.settings, around),
-            )
-            for place, entry in enumerate(kind.collect)
-        ]
+        around = kind.surroundings()
+        sources = []
+        for place, entry in enumerate(kind.collect):
+            name = entry.plugin.name if len(kind.collect) == 1 else f"{entry.plugin.name} {place + 1}"
+            mine = replace(around, memory=None if memory is None else memory / name.replace(" ", "-"))
+            sources.append(Source(name=name, collector=entry.plugin.build(entry.settings, mine)))
         return cls(
             kind=kind,
             intake=Intake(sources, around.metrics),
@@ -101,6 +99,12 @@ class Shard:
     def lookback(self) -> int:
         """Seconds before a window that its judgement needs."""
         return max((detector.lookback for detector in self.detectors), default=0)
+
+    @property
+    def discover_every(self) -> float:
+        """Seconds between two looks for new series; at once again while there are none."""
+        remote = any(isinstance(source.collector, RemoteCollector) for source in self.intake.sources)
+        return ASK_EVERY if remote and len(self.index) else DISCOVER_EVERY
 
     @property
     def delay(self) -> Delay:
@@ -135,6 +139,10 @@ class Shard:
         """The window in pieces that fit in memory, oldest first."""
         most = max(1, PART_CELLS // max(1, len(self.index))) * self.span
         return [Window(start, min(start + most, window.end), self.span) for start in range(window.start, window.end, most)]
+
+    def shown_at(self, component: str) -> ServiceKey:
+        """The service that shows a component."""
+        return self.kind.alert.to.key(component, self.name, next(iter(self.detectors)).signature)
 
     @property
     def patience(self) -> int:

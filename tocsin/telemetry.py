@@ -66,6 +66,7 @@ class Metrics:
             "Values that came after their bucket was judged: judged again, or too late for it.",
             ("component_type", "fate"),
         )
+        self.backfilled = gauge("backfilled_ratio", "How much of the past that is learnt from was read.", by_type)
         self.delay = gauge("delay_seconds", "How long after its end a bucket is judged: what the sources need.", by_type)
         self.model_trained = gauge(
             "model_trained_on_seconds", "End (epoch) of the history the baseline in force was learnt from.", by_type

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes import ListCollector
+from tocsin.backfill import FIRST_PIECE, GIVE_UP, QUICK, SLOW, backfill, days_of, next_length
+from tocsin.errors import TransientError
 from tocsin.intake import Intake, Source
-from tocsin.learning import COMPANY, RETRY, backfill, chunks, due, join, trim
-from tocsin.model import Baseline, Frame, SeriesIndex, SeriesKey, Window
+from tocsin.learning import COMPANY, RETRY, chunks, due, join, trim, without
+from tocsin.model import Baseline, Downtime, Frame, Probe, SeriesIndex, SeriesKey, ServiceKey, Window
 from tocsin.store.history import History
 from tocsin.timegrid import DAY
 
@@ -110,3 +114,98 @@ def test_a_backfill_that_was_interrupted_goes_on_where_it_stopped(tmp_path: Path
         fill(99)  # a new component brings its own past, and only that is read
         assert [count for _, _, count in source.asked[3:]] == [1, 1, 1]
         assert np.isfinite(history.read("web", window).values).all()
+
+
+def test_a_backfill_whose_source_falls_silent_leaves_the_rest_for_the_next_one(tmp_path: Path) -> None:
+    key = SeriesKey("a", "x")
+    source = Counting({key: dict.fromkeys(range(0, 30 * DAY, HOUR), 1.0)})
+    intake = Intake([Source(name="s", collector=source)], {})
+    index = intake.discover()
+    window = Window(0, 30 * DAY, HOUR)
+    with History(tmp_path) as history:
+
+        def fill() -> tuple[int, str]:
+            read = backfill(intake, history, "web", index, window, progress=lambda *_: None, stopped=lambda: False)
+            return read.done, read.why
+
+        source.error = TransientError("no route to host")
+        assert fill() == ((GIVE_UP - 1) * DAY, "no route to host")
+        assert len(source.asked) == GIVE_UP
+        source.error = None
+        assert fill() == (30 * DAY, "")
+        assert history.read("web", window).known.all()
+
+
+def test_a_slow_server_is_asked_for_less_and_a_tick_goes_first(tmp_path: Path) -> None:
+    key = SeriesKey("a", "x")
+    clock = [0.0]
+    waiting = threading.Event()
+
+    class Server(Counting):
+        def lag(self) -> float | None:
+            return None
+
+        def probe(self, now: float) -> Probe:
+            return Probe(version="1")
+
+        def close(self) -> None:
+            """Nothing to give back."""
+
+        def collect(self, index: SeriesIndex, window: Window) -> Frame:
+            clock[0] += len(window) * 2.0  # two seconds for each hour
+            if not waiting.is_set():
+                waiting.set()
+                tick.start()
+                while not intake._turns["s"]._ticks_waiting:
+                    time.sleep(0.001)
+            return super().collect(index, window)
+
+    source = Server({key: dict.fromkeys(range(0, 2 * DAY, HOUR), 1.0)})
+    intake = Intake([Source(name="s", collector=source)], {})
+    index = intake.discover()
+    live = Window(2 * DAY, 2 * DAY + HOUR, HOUR)
+    tick = threading.Thread(target=intake.collect, args=(index, live))
+    with History(tmp_path) as history:
+        window = Window(0, 2 * DAY, HOUR)
+        backfill(intake, history, "web", index, window, progress=lambda *_: None, stopped=lambda: False, clock=lambda: clock[0])
+        tick.join()
+        assert history.read("web", window).known.all()
+    assert source.asked[1] == (live.start, live.end, 1), "the tick waited for one piece only"
+    assert all(end - start <= 4 * HOUR for start, end, _ in source.asked)
+
+
+@given(st.integers(FIRST_PIECE // 2, DAY), st.floats(0, 100))
+def test_pieces_of_the_past_grow_while_they_are_quick_and_shrink_when_slow(length: int, took: float) -> None:
+    after = next_length(length, took)
+    assert FIRST_PIECE // 2 <= after <= DAY
+    assert (after > length) == (took < QUICK and length < DAY)
+    assert (after < length) == (took > SLOW and length > FIRST_PIECE // 2)
+
+
+@given(st.integers(0, 3 * DAY), st.integers(1, 400), st.sampled_from([60, 300, 3600, 7200]))
+def test_days_tile_a_window(start: int, buckets: int, span: int) -> None:
+    window = Window(start // span * span, (start // span + buckets) * span, span)
+    days = list(days_of(window))
+    assert [day.start for day in days] == [window.start, *(day.end for day in days[:-1])]
+    assert days[-1].end == window.end
+
+
+# --- planned work -------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_measured_during_planned_work_is_not_learnt_from() -> None:
+    keys = [SeriesKey("db1", "cpu"), SeriesKey("db1", "disk used"), SeriesKey("db2", "cpu"), SeriesKey("db3/disk", "used")]
+    index, window = SeriesIndex(keys), Window(0, 600, 60)
+    frame = Frame.of(index, window, np.ones((4, 10)))
+    downtimes = [
+        Downtime(id="1", host="db1", start=60, end=121),
+        Downtime(id="2", host="db1", service="disk", start=300, end=360),
+        Downtime(id="3", host="db3", service="disk", start=0, end=60),
+        Downtime(id="4", host="db2", service="Anomaly", start=540, end=9999),
+        Downtime(id="5", host="db2", service="other", start=0, end=600),
+    ]
+    left = without(frame, downtimes, lambda component: ServiceKey(component, "Anomaly"))
+    gone = {key: np.flatnonzero(~left.known[row]).tolist() for row, key in enumerate(index)}
+    assert gone == {keys[0]: [1, 2], keys[1]: [1, 2, 5], keys[2]: [9], keys[3]: [0]}
+    assert np.isnan(left.values[~left.known]).all() and (left.values[left.known] == 1).all()
+    assert without(frame, [], lambda component: ServiceKey(component, "")) is frame
