@@ -220,7 +220,7 @@ def _atom(words: list[str]) -> tuple[Callable[[Row], Any], list[str]]:
     if not words:
         raise SplError("Error in 'eval' command: The expression is malformed.")
     word, rest = words[0], words[1:]
-    if rest and rest[0] == "(" and word in ("lower", "upper", "coalesce", "floor"):
+    if rest and rest[0] == "(" and word in ("lower", "upper", "coalesce", "floor", "substr"):
         arguments: list[Callable[[Row], Any]] = []
         rest = rest[1:]
         while True:
@@ -235,6 +235,7 @@ def _atom(words: list[str]) -> tuple[Callable[[Row], Any], list[str]]:
         calls: dict[str, Callable[[Row], Any]] = {
             "lower": lambda row: str(arguments[0](row)).lower(),
             "upper": lambda row: str(arguments[0](row)).upper(),
+            "substr": lambda row: str(arguments[0](row))[int(arguments[1](row)) - 1 :][: int(arguments[2](row))],
             "floor": lambda row: math.floor(arguments[0](row)),
             "coalesce": lambda row: next((value for each in arguments if (value := each(row)) is not None), None),
         }
@@ -382,7 +383,8 @@ def _command(
             return _eval(words, rows)
         case "fields":
             drop = words[:1] == ["-"]
-            names = {bare(word) for word in words if word not in (",", "-")}
+            words = [word for word in words if word not in (",", "-")]
+            names = {key for row in rows for key in row if any(star(bare(word)).fullmatch(key) for word in words)}
             return [
                 {key: value for key, value in row.items() if (key in names) != drop or (not drop and key[0] == "_")}
                 for row in rows

@@ -5,15 +5,26 @@ pages, and cancelled. What Splunk says beside its rows (in a status, in messages
 bucket holds values, no data, or is not known.
 """
 
-from collectors.splunk.collector import Splunk
-from collectors.splunk.settings import SplunkSettings
-from tocsin.ports import Plugin
+from typing import Any
 
-__all__ = ["PLUGIN", "Splunk", "SplunkSettings"]
+from collectors.logs import collector as counting
+from collectors.splunk.collector import Splunk
+from collectors.splunk.logs import SplunkLogs
+from collectors.splunk.settings import SplunkSettings
+from tocsin.ports import Plugin, Surroundings
+
+__all__ = ["PLUGIN", "Splunk", "SplunkLogs", "SplunkSettings"]
+
+
+def _build(settings: SplunkSettings, surroundings: Surroundings) -> Any:
+    if settings.logs is None:
+        return Splunk(settings, surroundings)
+    return counting(SplunkLogs(settings, surroundings), settings.logs, surroundings)
+
 
 PLUGIN = Plugin(
     name="splunk",
-    summary="Splunk: metrics indexes, counted events, search-time fields and saved searches",
+    summary="Splunk: metrics indexes, counted events, search-time fields, saved searches and log entries",
     settings=SplunkSettings,
-    build=Splunk,
+    build=_build,
 )

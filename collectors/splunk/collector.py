@@ -16,7 +16,7 @@ from collectors.splunk.answers import Verdict
 from collectors.splunk.plan import Group, groups, halves, slices
 from collectors.splunk.probing import probe
 from collectors.splunk.reading import Chooser, Columns, Rows, numbers
-from collectors.splunk.searches import Query, Searches, lately, times
+from collectors.splunk.searches import Over, Query, Searches, lately, times
 from collectors.splunk.session import Session
 from collectors.splunk.settings import SplunkSettings
 from tocsin.errors import PermanentError, TransientError
@@ -52,7 +52,7 @@ class Splunk:
         )
         self.searches = Searches(self.session, self.manners, page=settings.limits.page_rows)
         self.scope, self.groups = settings.scope(), groups(settings, surroundings.metrics)
-        self._wants = Chooser(include=settings.include, exclude=settings.exclude).remembering()
+        self.wants = Chooser(include=settings.include, exclude=settings.exclude).remembering()
         self._lag, self._seen = Lag(), dict[int, int]()
         self._per_bucket = 0.0
         self.cut = self.bad = 0
@@ -148,6 +148,14 @@ class Splunk:
         """As `RemoteCollector` promises: from when events were indexed; of metrics, from how buckets grow between two looks."""
         return self._lag.p99()
 
+    def saw_late(self, span: int, rows: Rows) -> bool:
+        """Learn how late data come from when they were indexed; False when an answer does not tell."""
+        indexed = np.concatenate([page.indexed for page in rows.pages]) if rows.pages else np.zeros(0)
+        if not np.isfinite(indexed).any():
+            return False
+        self._lag.saw(indexed - np.concatenate([page.times for page in rows.pages]) - span)
+        return True
+
     def close(self) -> None:
         """Cancel what runs at Splunk and give back its connections."""
         self.searches.close()
@@ -169,7 +177,7 @@ class Splunk:
 
     def _ask(self, query: Query, shape: Shape, *, timed: bool) -> Rows:
         """All rows, or an error when they are not all there."""
-        rows = Rows(*shape, wants=self._wants, timed=timed)
+        rows = Rows(*shape, wants=self.wants, timed=timed)
         verdict = self.searches.rows(query, rows.take, rows.fresh)
         if verdict.kind != "whole":
             raise TransientError(f"{self.session.place}: {query.what}: not all of the answer came: {verdict.reason}")
@@ -185,7 +193,7 @@ class Splunk:
 
     def _part(self, cells: Cells, group: Group, window: Window) -> Iterator[tuple[Window, Verdict, bool]]:
         """Read a piece of the window, in smaller pieces when it has too many rows: each, what it is worth, and if it is empty."""
-        rows = Rows(*self._shape(group), wants=self._wants)
+        rows = Rows(*self._shape(group), wants=self.wants)
         verdict = self.searches.rows(self._query(group, window), rows.take, rows.fresh)
         if verdict.kind == "too many":
             smaller = halves(window)
@@ -262,7 +270,7 @@ class Splunk:
             raise TransientError(f"{self.session.place}: {query.what}: not all of the answer came: {verdict.reason}")
         return tuple(found.values())
 
-    def _bounds(self, over: dict[str, str], span: int) -> tuple[int, int] | None:
+    def _bounds(self, over: Over, span: int) -> tuple[int, int] | None:
         text = spl.extent(self.scope, tuple(self.settings.fields.values()), span)
         first, last = self._single(Query(text=text, **over, most=10, what="how far back it goes"), ("first", "last"))
         return None if first is None or last is None else (int(first), int(last))
@@ -283,9 +291,7 @@ class Splunk:
         stamps = np.concatenate([page.times for page in rows.pages]) if rows.pages else np.zeros(0, np.int64)
         counts = np.bincount(np.clip((stamps - window.start) // window.span, 0, len(window) - 1), minlength=len(window))
         self._per_bucket = max(0.9 * self._per_bucket, float(rows.rows) / len(window))
-        indexed = np.concatenate([page.indexed for page in rows.pages]) if rows.pages else np.zeros(0)
-        if np.isfinite(indexed).any():
-            self._lag.saw(indexed - stamps - window.span)
+        if self.saw_late(window.span, rows):
             return
         before = [self._seen.get(int(start)) for start in window.starts]
         again = np.array([count is not None for count in before], bool)

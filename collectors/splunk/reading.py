@@ -83,7 +83,7 @@ class Rows:
         self.rows += len(rows)
         kept, times, names = [], [], []
         for row in rows:
-            moment, name = _epoch(row) if self.timed else 0, self._component(row)
+            moment, name = _epoch(row) if self.timed else 0, component_of(row, self.groups)
             if moment is None or not name or not all(_word(row.get(key)) for key in (self.metric, self.by) if key):
                 self.bad += 1
             elif self.wants(name):
@@ -101,14 +101,16 @@ class Rows:
             )
         )
 
-    def _component(self, row: Mapping[str, Any]) -> str:
-        parts = [_word(row.get(group)) for group in self.groups]
-        return "/".join(parts) if all(parts) else ""
-
     def _numbers(self, cells: list[Any]) -> Floats:
         values, bad = numbers(cells)
         self.bad += bad
         return values
+
+
+def component_of(row: Mapping[str, Any], groups: Sequence[str]) -> str:
+    """The name of a row's component; empty when one of its fields is missing."""
+    parts = [_word(row.get(group)) for group in groups]
+    return "/".join(parts) if all(parts) else ""
 
 
 def numbers(cells: list[Any]) -> tuple[Floats, int]:

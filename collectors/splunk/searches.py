@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 from uuid import uuid4
 
 from collectors.manners import Manners
@@ -28,7 +28,10 @@ KEPT = 120
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Query:
-    """A search over `[earliest, latest)`: its text, or the name of a saved one. Times as Splunk takes them."""
+    """A search over `[earliest, latest)`: its text, or the name of a saved one. Times as Splunk takes them.
+
+    `most` rows are read, in pages of `page` (else as configured).
+    """
 
     text: str = ""
     saved: str = ""
@@ -36,6 +39,7 @@ class Query:
     latest: str
     most: int
     what: str = "search"
+    page: int | None = None
 
 
 class Searches:
@@ -143,14 +147,14 @@ class Searches:
     ) -> Verdict:
         """All pages. A search that is done and gives fewer rows than it has is not whole."""
         _, second = self._session.jobs_path(self._manners.left(deadline))
-        got, asked = 0, 0
+        got, asked, size = 0, 0, query.page or self._page
         while asked < max(job.rows, 1):
             found = self._ask(
                 "POST" if second else "GET",
                 (*path, "results"),
                 query,
                 deadline,
-                count=self._page,
+                count=size,
                 offset=asked,
                 segmentation="none",
             )
@@ -164,11 +168,11 @@ class Searches:
                 raise self._failed(query, said.reason)
             if said.kind == "partial" and verdict.kind == "whole":
                 verdict = said
-            if len(page.rows) > self._page:
+            if len(page.rows) > size:
                 raise TransientError(f"{self._session.place}: {query.what}: it gives more rows than were asked for")
             take(page.rows)
             self._manners.got(rows=len(page.rows))
-            got, asked = got + len(page.rows), asked + self._page
+            got, asked = got + len(page.rows), asked + size
         if got != job.rows and verdict.kind == "whole":
             verdict = Verdict("partial", f"{job.rows} rows are promised and {got} given")
         return verdict
@@ -208,11 +212,18 @@ def _late(state: str, seconds: int) -> str:
     return f"not done ({state}) after {seconds} s: make the window or the index smaller, or limits.timeout larger"
 
 
-def times(start: int, end: int) -> dict[str, str]:
+class Over(TypedDict):
+    """From when to when a search looks."""
+
+    earliest: str
+    latest: str
+
+
+def times(start: int, end: int) -> Over:
     """A half-open window as Splunk takes it: epoch seconds, the latest not included."""
     return {"earliest": str(start), "latest": str(end)}
 
 
-def lately(seconds: int) -> dict[str, str]:
+def lately(seconds: int) -> Over:
     """The last so many seconds by Splunk's own clock."""
     return {"earliest": f"-{seconds}s", "latest": "now"}

@@ -172,6 +172,8 @@ class SplunkSettings(Settings):
             raise ValueError("search needs kind: events")
         if self.kind != "metrics" and not self.fields and self.logs is None:
             raise ValueError(f"kind: {self.kind} needs metrics with names")
+        if self.logs is not None and (self.fields or self.by):
+            raise ValueError("logs: true counts lines only: write another collect entry for the metrics")
         if isinstance(self.by, dict) and (stranger := next((name for name in self.by if name not in self.fields), None)):
             raise ValueError(f"by: {stranger!r} is none of the metrics{did_you_mean(stranger, self.fields)}")
         twice = {field for field in self.fields.values() if list(self.fields.values()).count(field) > 1}
@@ -187,10 +189,14 @@ class SplunkSettings(Settings):
             raise ValueError("limits.page_rows is more than limits.max_rows")
         return self
 
+    def counting_entries(self, name: str) -> Self:
+        """The same source, with its events counted as the metric `name`."""
+        return self.model_copy(update={"kind": "events", "fields": {name: "*"}, "logs": None})
+
     def scope(self) -> Scope:
         """Which data are meant."""
         return Scope(
-            kind=self.kind if self.logs is None else "events",
+            kind=self.kind,
             index=self.index,
             sourcetype=self.sourcetype,
             filter=self.filter,

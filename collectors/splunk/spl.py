@@ -280,23 +280,27 @@ def anything(scope: Scope) -> str:
     return f"| tstats count AS m0 WHERE {one_of('index', [index_named(entry) for entry in scope.index])}"
 
 
+LEVEL, TEXT = "tocsin_level", "tocsin_text"
+"""Fields of ours: the level of a log entry, and its text."""
+NO_LEVEL = "-"
+"""The level of an entry that names none; an empty one would drop it from the counts."""
 LEVEL_FIELDS = ("log_level", "level", "severity", "log.level")
 
 
 def log_counts(scope: Scope, levels: Sequence[str], span: int) -> str:
     """How many log entries per component, level and bucket."""
-    level = f'coalesce({", ".join(map(eval_name, levels))}, "")'
+    level = f'coalesce({", ".join(map(eval_name, levels))}, "{NO_LEVEL}")'
     return (
-        f"{scope.events()} | bin span={int(span)}s _time AS {EPOCH} | eval tocsin_level=lower({level}) "
-        f"| stats count AS m0 max(_indextime) AS {LATEST_INDEXED} BY {EPOCH} {_by(scope)} tocsin_level"
+        f"{scope.events()} | bin span={int(span)}s _time AS {EPOCH} | eval {LEVEL}=lower({level}) "
+        f"| stats count AS m0 max(_indextime) AS {LATEST_INDEXED} BY {EPOCH} {_by(scope)} {LEVEL}"
     )
 
 
-def log_lines(scope: Scope, levels: Sequence[str], span: int, each: int, most: int) -> str:
-    """The latest `each` entries of every bucket, `most` in all, with their text."""
-    level = f'coalesce({", ".join(map(eval_name, levels))}, "")'
+def log_lines(scope: Scope, levels: Sequence[str], span: int, *, each: int, most: int, letters: int) -> str:
+    """The latest `each` entries of every bucket, `most` in all, with the beginning of their text."""
+    level = f'coalesce({", ".join(map(eval_name, levels))}, "{NO_LEVEL}")'
     return (
-        f"{scope.events()} | eval {EPOCH}=_time, tocsin_level=lower({level}), tocsin_bucket=floor(_time / {int(span)}) "
-        f"| dedup {int(each)} tocsin_bucket | head {int(most)} "
-        f"| fields {EPOCH} {_by(scope)} tocsin_level _raw | fields - _time"
+        f"{scope.events()} | eval {EPOCH}=_time, {LEVEL}=lower({level}), tocsin_bucket=floor(_time / {int(span)}) "
+        f"| dedup {int(each)} tocsin_bucket | head {int(most)} | eval {TEXT}=substr(_raw, 1, {int(letters)}) "
+        f"| fields {EPOCH} {_by(scope)} {LEVEL} {TEXT} | fields - _*"
     )
