@@ -43,12 +43,13 @@ class Planned:
 class Maintenance:
     """Holds back incidents of components that are being worked on, or whose parent is.
 
-    `downtimes` gives those of a host, or of a service on it; `host_of` and `above` tell where a component stands.
+    `downtimes` gives those of a host, and of a service on it, as far as they count at that time; `place_of` and `above` tell
+    where a component stands.
     """
 
     planned: Sequence[Planned]
     calendar: Calendar
-    downtimes: Callable[[str, str], Sequence[Downtime]] = lambda _host, _service: ()
+    downtimes: Callable[[str, str, float], Sequence[Downtime]] = lambda _host, _service, _at: ()
     place_of: Callable[[Incident], tuple[str, str]] = lambda incident: (incident.component, "")
     above: Callable[[Incident], Sequence[str]] = lambda _incident: ()
 
@@ -64,7 +65,7 @@ class Maintenance:
                 return f"{work.name} until {self._when(span.end)}"
         host, service = self.place_of(incident)
         for name in (host, *self.above(incident)):
-            for downtime in self.downtimes(name, service if name == host else ""):
+            for downtime in self.downtimes(name, service if name == host else "", instant):
                 if downtime.start <= instant < downtime.end:
                     about = f" ({downtime.comment})" if downtime.comment else ""
                     whose = f"downtime of {name}" if name != host or not downtime.service else f"downtime of {service}"

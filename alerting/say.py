@@ -13,7 +13,7 @@ from typing import Protocol
 
 from alerting.desired import worse
 from alerting.line import clean
-from alerting.stages import ACKNOWLEDGED, visible
+from alerting.stages import ACKNOWLEDGED, LADDER, visible
 from alerting.words import LANGUAGES, Words
 from tocsin.model import Anomaly, CheckResult, Incident, Perf, Phase, ServiceKey, Severity
 from tocsin.settings import spell_duration
@@ -261,7 +261,7 @@ class _Teller:
         before = words.would_be.format(code=incident.severity.name)
         return (
             f"{before}: {text}"
-            if stage == "ladder"
+            if stage == LADDER and ":" not in why
             else f"{before}: {text}, {words.held.format(stage=clean(stage), why=clean(why))}"
         )
 

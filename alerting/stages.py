@@ -6,7 +6,7 @@ hold is shown when the last of them lets go, and every change is a transition, s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
@@ -16,6 +16,7 @@ from tocsin.ports import Stage
 
 HeldBy = tuple[tuple[str, str], ...]
 
+LADDER = "ladder"
 ACKNOWLEDGED = "acknowledged"
 """The one stage that hides nothing: it keeps the severity somebody has taken on."""
 
@@ -40,20 +41,30 @@ class Rung(Enum):
 
 @dataclass(frozen=True)
 class Ladder:
-    """Holds back everything until the component type, or a component by itself, has climbed to `status`."""
+    """Holds back everything until the component type, or a component by itself, has climbed to `status`.
+
+    `reasons` tells, by component ("" for the type), why it does not stand higher, where that is worth telling.
+    """
 
     rung: Rung
     of_component: Mapping[str, Rung] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
     def __call__(self, incidents: Sequence[Incident], now: datetime) -> Sequence[Incident]:
         """As `Stage` promises."""
         if not self.of_component and self.rung in (Rung.STATUS, Rung.NOTIFY):
             return incidents
-        return [self._held(incident, self.of_component.get(incident.component, self.rung)) for incident in incidents]
+        return [self._held(incident) for incident in incidents]
 
-    @staticmethod
-    def _held(incident: Incident, rung: Rung) -> Incident:
-        return incident if rung in (Rung.STATUS, Rung.NOTIFY) else hold(incident, "ladder", rung.value)
+    def _held(self, incident: Incident) -> Incident:
+        alone = incident.component in self.of_component
+        rung = self.of_component[incident.component] if alone else self.rung
+        why = self.reasons.get(incident.component if alone else "", "")
+        return (
+            incident
+            if rung in (Rung.STATUS, Rung.NOTIFY)
+            else hold(incident, LADDER, f"{rung.value}: {why}" if why else rung.value)
+        )
 
 
 def visible(held_by: HeldBy) -> bool:
@@ -75,9 +86,13 @@ def hold(incident: Incident, stage: str, reason: str) -> Incident:
 
 
 def run(
-    stages: Sequence[Stage], incidents: Sequence[Incident], now: datetime, before: Mapping[str, HeldBy] | None = None
+    stages: Sequence[Stage],
+    incidents: Sequence[Incident],
+    now: datetime,
+    before: Mapping[str, HeldBy] | None = None,
+    leading: Container[str] = (),
 ) -> Staged:
-    """Ask every stage anew. `before` is what held each incident (by id) the last time.
+    """Ask every stage anew. `before` is what held each incident (by id) the last time, `leading` who stood for others then.
 
     A stage that fails, or loses an incident, is passed over and leaves its mark in a transition: a broken silence must not
     hide a problem.
@@ -108,4 +123,7 @@ def run(
             kind = "held" if incident.held_by else "released"
             reason = ", ".join(f"{stage}: {why}" for stage, why in incident.held_by or was)
             transitions.append(Transition(incident=incident.id, at=at, kind=kind, reason=reason, severity=incident.severity))
+        if incident.folded and incident.id not in leading:
+            reason = f"{len(incident.folded)} more behind {incident.behind} are shown here"
+            transitions.append(Transition(incident=incident.id, at=at, kind="leads", reason=reason, severity=incident.severity))
     return Staged(incidents=tuple(staged), transitions=tuple(transitions))

@@ -13,15 +13,15 @@ from zoneinfo import ZoneInfo
 from rich.text import Text
 
 from tocsin.backtest import Comparison, compare, relive
-from tocsin.config import ComponentType, Config
+from tocsin.config import Config
 from tocsin.errors import ConfigError, did_you_mean
 from tocsin.findings import document, report_data
+from tocsin.handback import template_of
 from tocsin.labels import read_labels
 from tocsin.model import Frame, Window, utc
 from tocsin.report import ReportData, comparison_table, render
 from tocsin.shard import Shard
 from tocsin.show import console
-from tocsin.thresholds import Template, Thresholds, parse_range
 from tocsin.timegrid import DAY
 
 CHUNK_DAYS = 7
@@ -94,7 +94,7 @@ def run_backtest(
                 component_type=kind.name,
                 calendar=shard.calendar,
                 metrics=shard.metrics,
-                template=template_of(kind),
+                template=template_of(kind.static),
                 train=config.train.history,
                 every=config.train.every,
                 start=_instant(start, kind.timezone, "--from"),
@@ -113,15 +113,6 @@ def run_backtest(
     return Backtest(
         comparison=comparison, data=report_data(comparison, title="Backtest", lead=lead, made_at=time.time(), protocol=PROTOCOL)
     )
-
-
-def template_of(kind: ComponentType) -> Template:
-    """The static thresholds of a component type's YAML."""
-
-    def limits(text: str | None) -> Any:
-        return None if text is None else parse_range(text)
-
-    return Template(thresholds={name: Thresholds(limits(one.warning), limits(one.critical)) for name, one in kind.static.items()})
 
 
 def _collect(shard: Shard, start: int | None, end: int | None, history: int) -> Frame:

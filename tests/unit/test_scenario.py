@@ -55,7 +55,7 @@ def test_a_want_that_does_not_come_true_is_told_with_its_place(tmp_path: Path, w
         (STORY + "  - {between: [2m, 1m], component: web-1, shows: OK}\n", "before it begins"),
         (STORY + "  - {component: web-1, shows: OK}\n", "expected either between or throughout"),
         (STORY + "  - {between: [1m, 2 parsecs], component: web-1, shows: OK}\n", "2 parsecs"),
-        (STORY + "  - {between: [1m, 9w], component: web-1, shows: OK}\n", "at most 7d"),
+        (STORY + "  - {between: [1m, 9w], component: web-1, shows: OK}\n", "at most 15d"),
         (
             STORY.replace("surprise: 9", "") + "  - {between: [1m, 2m], component: web-1, shows: OK}\n",
             "expected either component and",
