@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.halfhours import HalfHours
+from detectors.rates import CELLS, cells_of, hourly_rates
 from tocsin.calibration import HIGHEST, LIMIT, Tails, median
 from tocsin.model import Baseline, Bools, Fitted, Floats, Frame, Ints, Scores, SeriesIndex, Window
 from tocsin.ports import Plugin, Surroundings
@@ -28,10 +29,6 @@ LEAST_BUCKETS = 40
 """Nothing is judged before a series was there for two days and forty buckets."""
 LEAST_KEPT = 5
 """Days of a kind on which an appointment must have been kept, all that are known."""
-CHANCE = 2.0
-"""Half-hours are told apart as far as they differ by more than this many times what chance makes of one that speaks as often."""
-FREE = 2
-"""Kinds of day told apart: working ones, and all others."""
 
 
 class SilenceSettings(Settings):
@@ -80,16 +77,16 @@ class Silence:
         old = (seen >= LEAST_BUCKETS) & ((buckets - first) * self.span >= LEAST_DAYS * DAY)
         long = gaps * self.span >= self.lookback / 2
         rare = np.count_nonzero(long, axis=1) > 0.01 * seen
-        cells = self._cells(rehearsed.starts)
-        usual = _usual_gaps(gaps, cells)
-        weights = 1.0 / usual[:, self._cells(window.starts)]
+        cells = cells_of(rehearsed.starts, self.calendar)
+        usual = 1.0 / np.minimum(hourly_rates(gaps == 0, ~np.isnan(gaps), cells), 1.0)
+        weights = 1.0 / usual[:, cells_of(window.starts, self.calendar)]
         gaps = np.where(np.isnan(gaps), np.nan, self._gaps(there, history.known, weights)[:, buckets - recent :])
         tails = Tails.fit(np.where((old & ~rare)[:, None], gaps, np.nan), LEAST_BUCKETS)
         # One more bucket of a gap is at most one e-fold less likely, even when no gap was ever seen.
         array = tails.to_array()
         fold = median(usual) / np.log(10)
         array[:, 4] = np.where(array[:, 4] > 0, np.minimum(array[:, 4], fold), np.where(old & ~rare, fold, np.nan))
-        kept = np.zeros((len(history.index), FREE * SLOTS_PER_DAY), np.uint8)
+        kept = np.zeros((len(history.index), CELLS), np.uint8)
         sparse = np.flatnonzero(rare & (buckets > 0))
         kept[sparse] = self._kept(_rows(history, sparse))
         unknown = np.broadcast_to(np.nan, gaps.shape)
@@ -111,11 +108,6 @@ class Silence:
             ),
         )
 
-    def _cells(self, starts: Ints) -> Ints:
-        """Which half-hour of which kind of day each bucket begins in, 0..95."""
-        free = self.calendar.kinds(starts) != DayKind.WORKING
-        return np.asarray(free * SLOTS_PER_DAY + self.calendar.slots(starts), np.int64)
-
     def _kept(self, history: Frame) -> NDArray[np.uint8]:
         """Appointments: on how many days each row spoke in a half-hour or the one after it, 0 unless it always did and on
         `LEAST_KEPT` days at least, (n_series, 96)."""
@@ -123,7 +115,7 @@ class Silence:
         halves = HalfHours.of(window, self.calendar, REHEARSAL)
         flat = len(history.index), halves.days * SLOTS_PER_DAY
         if not halves.days or not len(history.index):
-            return np.zeros((len(history.index), FREE * SLOTS_PER_DAY), np.uint8)
+            return np.zeros((len(history.index), CELLS), np.uint8)
         spoke = ~np.isnan(halves.cells(history.values)).reshape(flat)
         asked = (halves.cells(history.known.astype(np.float32)) > 0).reshape(flat)
         soon = spoke | np.pad(spoke[:, 1:], ((0, 0), (0, 1)))
@@ -156,7 +148,7 @@ class Silence:
             told[np.isnan(own["gaps"][:, 2])] = np.nan
             # Most series miss nothing: only the others cost anything.
             some = np.flatnonzero((missing & frame.known[known, columns]).any(axis=1))
-            weights = 1.0 / own["usual"][some][:, self._cells(frame.window.starts)].astype(np.float64)
+            weights = 1.0 / own["usual"][some][:, cells_of(frame.window.starts, self.calendar)].astype(np.float64)
             there = ~np.isnan(frame.values[known[some]])
             gaps = self._gaps(there, frame.known[known[some]], weights, from_start=True)[:, columns]
             told[some] = Tails.from_array(own["gaps"][some]).surprise(gaps, heavy=False)
@@ -171,8 +163,8 @@ class Silence:
         """Surprise at appointments that were not kept. The first bucket after one is as rare as the days on which it was
         kept allow, each more one e-fold rarer. A series that was silent all the time is judged only once it is surprising."""
         starts = frame.window.starts
-        cells = self._cells(starts)
-        begins = np.flatnonzero(np.diff(cells, prepend=self._cells(starts[:1] - self.span)))
+        cells = cells_of(starts, self.calendar)
+        begins = np.flatnonzero(np.diff(cells, prepend=cells_of(starts[:1] - self.span, self.calendar)))
         here = np.arange(len(starts))[columns]
         there = ~np.isnan(frame.values)
         last = np.maximum.accumulate(np.where(there, np.arange(len(starts)), -1), axis=1)[:, here]
@@ -207,27 +199,6 @@ class Silence:
 
 def _rows(frame: Frame, rows: Ints) -> Frame:
     return frame.take(rows, SeriesIndex(frame.index[row] for row in rows))
-
-
-def _usual_gaps(gaps: Floats, cells: Ints) -> Floats:
-    """How many buckets there are for one with a value in each half-hour of each kind of day, its neighbours with it, (n_series,
-    96). They lean on all of them together as far as chance may have made the difference (empirical Bayes on their logarithms,
-    whose variance is one over the number of values)."""
-    order = np.argsort(cells, kind="stable")
-    used, starts = np.unique(cells[order], return_index=True)
-    free, slot = np.divmod(used, SLOTS_PER_DAY)
-    seen, spoke = np.zeros((len(gaps), FREE, SLOTS_PER_DAY)), np.zeros((len(gaps), FREE, SLOTS_PER_DAY))
-    if len(used):
-        seen[:, free, slot] = np.add.reduceat(~np.isnan(gaps[:, order]), starts, axis=1, dtype=np.float64)
-        spoke[:, free, slot] = np.add.reduceat(gaps[:, order] == 0, starts, axis=1, dtype=np.float64)
-    whole = np.log(np.maximum(seen.sum(axis=(1, 2)) / np.maximum(spoke.sum(axis=(1, 2)), 1.0), 1.0))[:, None, None]
-    near = [part + np.roll(part, 1, axis=2) + np.roll(part, -1, axis=2) for part in (seen, spoke)]
-    chance = CHANCE / np.maximum(near[1], 1.0)
-    away = np.where(near[0] > 0, np.log(np.maximum(near[0], 1.0) / np.maximum(near[1], 1.0)).clip(0.0) - whole, 0.0)
-    there = np.maximum((near[0] > 0).sum(axis=(1, 2)), 1)
-    differ = np.maximum((away**2 - np.where(near[0] > 0, chance, 0.0)).sum(axis=(1, 2)) / there, 0.0)[:, None, None]
-    usual = np.exp(whole + away * differ / (differ + chance))
-    return np.asarray(usual, np.float64).reshape(len(gaps), FREE * SLOTS_PER_DAY)
 
 
 def _build(settings: SilenceSettings, surroundings: Surroundings) -> Silence:

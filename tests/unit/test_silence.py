@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from detectors.rates import cells_of
 from detectors.silence import PLUGIN, Silence, SilenceSettings
 from tests.naive import naive_gaps
 from tocsin.calibration import Tails
@@ -283,7 +284,7 @@ def test_rows_that_miss_nothing_cost_nothing_and_change_nothing(seed: int, rows:
     known = there | (random.random((rows, buckets)) < 0.8)
     baseline = learnt(random.random((rows, 3 * A_DAY)) < random.choice([0.5, 0.99, 1.0], (rows, 1)))
     whole = surprise_of(there, baseline, known)
-    cells = DETECTOR._cells(Window(baseline.trained_on.end, baseline.trained_on.end + buckets * SPAN, SPAN).starts)
+    cells = cells_of(Window(baseline.trained_on.end, baseline.trained_on.end + buckets * SPAN, SPAN).starts, DETECTOR.calendar)
     for row in range(rows):
         weights = (1.0 / baseline.arrays["usual"][row, cells]).tolist()
         most = DETECTOR.lookback // SPAN
