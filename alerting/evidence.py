@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from tocsin.model import Anomaly, Floats, Frame, Fused, Metric, Scores
+from tocsin.model import Anomaly, Floats, Frame, Fused, Metric, Scores, SeriesKey
 
 MOST = 10
 """At most this many metrics are kept of one incident, the worst ones."""
@@ -19,13 +19,19 @@ class Evidence:
     """What the detectors said, ready to be asked about the few components that have an incident.
 
     `series` holds, for each detector of the signature, the frame it saw and what it said of it. The frames may reach
-    further back than `fused.window`, and a row may be missing in any of them.
+    further back than `fused.window`, and a row may be missing in any of them. `example` gives a log line behind a series.
     """
 
     def __init__(
-        self, fused: Fused, series: Sequence[tuple[Frame, Scores]], metrics: Mapping[str, Metric], part_surprise: float
+        self,
+        fused: Fused,
+        series: Sequence[tuple[Frame, Scores]],
+        metrics: Mapping[str, Metric],
+        part_surprise: float,
+        example: Callable[[SeriesKey], str] | None = None,
     ) -> None:
         self._fused, self._series, self._metrics, self._part = fused, series, metrics, part_surprise
+        self._example = example
         self._ends = np.r_[fused.index.component_starts, len(fused.index)]
 
     def of(self, component: int, columns: Sequence[int]) -> tuple[Anomaly, ...]:
@@ -52,21 +58,19 @@ class Evidence:
                     worst = took_part[np.lexsort((-took_part, shares[number, took_part], surprise[took_part]))[-1]]
                     seen = frame.index.rows.get(key, -1)
                     values = frame.values[seen] if seen >= 0 else None
-                    found.append(
-                        self._anomaly(key.metric, int(wanted[worst]), float(shares[number, worst]), at, scores, frame, values)
-                    )
+                    found.append(self._anomaly(key, int(wanted[worst]), float(shares[number, worst]), at, scores, frame, values))
         return worst_of(found)
 
     def _columns_before(self, other: Frame | Scores) -> int:
         return (self._fused.window.start - other.window.start) // self._fused.window.span
 
     def _anomaly(
-        self, metric: str, column: int, share: float, at: int, scores: Scores, frame: Frame, values: Floats | None
+        self, key: SeriesKey, column: int, share: float, at: int, scores: Scores, frame: Frame, values: Floats | None
     ) -> Anomaly:
         said = column + self._columns_before(scores)
         return Anomaly(
-            metric=metric,
-            unit=self._metrics[metric].unit if metric in self._metrics else "",
+            metric=key.metric,
+            unit=self._metrics[key.metric].unit if key.metric in self._metrics else "",
             value=float("nan") if values is None else float(values[column + self._columns_before(frame)]),
             expected=float(scores.expected[at, said]),
             lower=float(scores.lower[at, said]),
@@ -74,6 +78,7 @@ class Evidence:
             surprise=float(scores.surprise[at, said]),
             share=share,
             at=self._fused.window.start + column * self._fused.window.span,
+            example=self._example(key) if self._example is not None else "",
         )
 
 

@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alerting.evidence import Evidence, worst_of
-from tocsin.model import Anomaly, Bools, Floats, Frame, Fused, Incident, Metric, Phase, Scores, Severity, Transition
+from tocsin.model import Anomaly, Bools, Floats, Frame, Fused, Incident, Metric, Phase, Scores, SeriesKey, Severity, Transition
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -143,12 +143,13 @@ def judge(
     component_type: str,
     signature: str,
     metrics: Mapping[str, Metric] | None = None,
+    example: Callable[[SeriesKey], str] | None = None,
 ) -> Judged:
     """Judge a window of one or many buckets; pure.
 
     Buckets before `state.until` were judged already and are left out; buckets missing between it and the window
     count as not judged. A component that is not in the window is not judged, its incident stays as it is. Without
-    `series` incidents carry no anomalies. `metrics` gives them their units.
+    `series` incidents carry no anomalies. `metrics` gives them their units, `example` a log line behind a series.
     """
     window, components = fused.window, fused.index.components
     late = min(max(0, -((window.start - state.until) // window.span)) if state.until else 0, len(window))
@@ -158,7 +159,7 @@ def judge(
     depth, start = rules.memory, window.start + late * window.span
     seen = np.hstack([_tail_for(state, components, start, window.span, depth), fused.surprise[:, late:]])
     openings = _may_open(seen, depth, rules)
-    evidence = Evidence(fused, series, metrics or {}, rules.close_surprise)
+    evidence = Evidence(fused, series, metrics or {}, rules.close_surprise, example)
     trails: list[_Trail] = []
     rows = {component: row for row, component in enumerate(components)} if state.live else {}
     busy = {rows[component] for component in state.live if component in rows}

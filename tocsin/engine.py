@@ -5,12 +5,12 @@ Live, replay and demo call the same functions with another clock and another sou
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from alerting.judge import Judged, JudgeState, Rules, judge
-from tocsin.model import Frame, Fused, Incident, Metric, Transition, Window
+from tocsin.model import Frame, Fused, Incident, Metric, SeriesKey, Transition, Window
 from tocsin.ports import Detector
 from tocsin.scoring import Evaluation, Models, evaluate
 
@@ -43,7 +43,7 @@ class Assessment:
 class Judge:
     """How one component type is judged. Pure: frames and states in, judgements out.
 
-    Each signature is judged by itself and keeps its own incidents.
+    Each signature is judged by itself and keeps its own incidents. `example` gives a log line behind a series, for people.
     """
 
     detectors: Sequence[Detector]
@@ -51,6 +51,7 @@ class Judge:
     rules: Rules
     component_type: str
     metrics: Mapping[str, Metric]
+    example: Callable[[SeriesKey], str] | None = None
 
     def assess(self, frame: Frame, window: Window, states: Mapping[str, JudgeState]) -> Assessment:
         """Score, fuse and judge `window`; `frame` may reach back before it."""
@@ -78,7 +79,7 @@ class Judge:
             series = [(inner, evaluation.scores[name]) for name in mine]
             state = states.get(signature, JudgeState())
             judged[signature] = judge(
-                _within(fused, window), series, state, self.rules, self.component_type, signature, self.metrics
+                _within(fused, window), series, state, self.rules, self.component_type, signature, self.metrics, self.example
             )
         return judged
 

@@ -18,7 +18,7 @@ import structlog
 
 from tocsin.errors import PermanentError, TransientError
 from tocsin.model import LARGEST, Bools, Frame, Ints, Metric, SeriesIndex, SeriesKey, Window
-from tocsin.ports import Collector, Mannered, RemoteCollector
+from tocsin.ports import Collector, LogCollector, Mannered, RemoteCollector
 
 log = structlog.get_logger()
 
@@ -169,6 +169,11 @@ class Intake:
         values[~(np.abs(values) <= LARGEST)] = np.nan
         frame = Frame(index=index, window=reading, values=values, known=known)
         return to_rate(frame, counters) if counters.any() else frame
+
+    def example(self, key: SeriesKey) -> str:
+        """A recent masked log line behind a series, empty where nobody has one. Asks no source anything."""
+        of_logs = (source.collector for source in self._sources if isinstance(source.collector, LogCollector))
+        return next((line for collector in of_logs if (line := collector.example(key))), "")
 
     def close(self) -> None:
         """Give back connections. Nothing is asked afterwards."""

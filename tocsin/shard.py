@@ -183,7 +183,12 @@ class Shard:
     def judge(self) -> Judge:
         """What judges now."""
         return Judge(
-            detectors=self.detectors, models=self.models, rules=self.rules, component_type=self.name, metrics=self.metrics
+            detectors=self.detectors,
+            models=self.models,
+            rules=self.rules,
+            component_type=self.name,
+            metrics=self.metrics,
+            example=self.intake.example,
         )
 
     def judged_by(self) -> str:

@@ -129,13 +129,13 @@ class LogCounts:
             values[:] = np.nan
             return
         if kind == NEW:
-            known &= settled if seen is None else settled & seen.told
+            values[:] = np.where(settled, 0.0 if seen is None else seen.new, np.nan)
+            known &= True if seen is None else seen.told
+            return
         if seen is None:
             return
         if kind == LINES:
             values[:] = seen.lines
-        elif kind == NEW:
-            values[:] = seen.new
         elif kind == LEVEL:
             values[:] = seen.levels.get(name, 0.0)
         else:
