@@ -71,7 +71,8 @@ class Database:
     def __init__(self, settings: DatabaseSettings) -> None:
         self._settings, self._lock = settings, threading.RLock()
         self._connection: Connection[Any] | None = None
-        self.place, self.version, self.statements, self.rows_read, self.bytes_read = settings.place, "", 0, 0, 0
+        self.place, self.version = settings.place, ""
+        self.statements = self.rows_read = self.bytes_read = 0
 
     def rows(self, what: str, sql: str, args: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         """The rows as they come, never all in memory. `what` names the question in error texts.
