@@ -67,16 +67,27 @@ def result_line(result: CheckResult) -> bytes:
 
     A newline in the text becomes the engine's own line break: the first line is the short output, the rest the long.
     """
-    host, service = check_name(result.service.host), check_name(result.service.service)
-    head = f"[{int(result.at)}] {_COMMAND};{host};{service};{int(result.code)};"
+    text, perf = result_fields(result)
+    return (_head(result) + (f"{text}|{perf}" if perf else text) + "\n").encode()
+
+
+def result_fields(result: CheckResult) -> tuple[str, str]:
+    """Output and perfdata as they may stand in the command, for transports that build the line on the far side.
+
+    Both together, with our host and service, make a line of at most 4,000 bytes. ValueError as `result_line`.
+    """
     perf = perfdata(result.perf)
     first, *more = (clean(line).strip() for line in result.text[: 2 * MOST_BYTES].split("\n"))
     short = first if len(first) <= MOST_FIRST_LINE else first[: MOST_FIRST_LINE - 1] + "…"
     text = "\\n".join([short or "(no text)", *(line for line in more if line)])
-    tail = f"|{perf}\n" if perf else "\n"
-    room = MOST_BYTES - len(head.encode()) - len(tail.encode())
-    cut = text.encode()[:room].decode(errors="ignore").rstrip("\\")  # never in the middle of a character or a line break
-    return (head + cut + tail).encode()
+    room = MOST_BYTES - len(_head(result).encode()) - len(perf.encode()) - len("|\n")
+    # Never in the middle of a character or a line break.
+    return text.encode()[:room].decode(errors="ignore").rstrip("\\"), perf
+
+
+def _head(result: CheckResult) -> str:
+    host, service = check_name(result.service.host), check_name(result.service.service)
+    return f"[{int(result.at)}] {_COMMAND};{host};{service};{int(result.code)};"
 
 
 def thresholds_line(path: Path, at: int) -> bytes:
