@@ -1,18 +1,18 @@
-"""What Tocsin shows about itself, through the same door as everything else: three services on one host.
+"""What Tocsin shows about itself, through the same door as everything else: four services on one host.
 
 The engine's freshness check is what notices when nothing arrives any more; these services tell the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from alerting.desired import UNDELIVERABLE, worse
 from tocsin.model import CheckResult, Desired, Perf, ServiceKey, Severity
 from tocsin.settings import spell_duration
 
-HEARTBEAT, SOURCES, DELIVERY = "tocsin-heartbeat", "tocsin-sources", "tocsin-delivery"
+HEARTBEAT, SOURCES, DELIVERY, ALERTING = "tocsin-heartbeat", "tocsin-sources", "tocsin-delivery", "tocsin-alerting"
 _NAMED = 5
 
 
@@ -29,11 +29,15 @@ class Pulse:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceHealth:
-    """How a source of a component type is doing. `late` is how far behind `now` its last value lies, None when it has none."""
+    """How a source of a component type is doing; `error` says why when it is failing, or only degraded.
+
+    `late` is how far behind `now` its last value lies, None when it has none.
+    """
 
     name: str
     component_type: str
     failing_since: float | None = None
+    degraded_since: float | None = None
     error: str = ""
     late: float | None = None
 
@@ -55,16 +59,30 @@ def heartbeat(host: str, pulses: Sequence[Pulse], now: float, started: float) ->
     return _result(host, HEARTBEAT, code, told or [calm], perf, now)
 
 
-def sources(host: str, health: Sequence[SourceHealth], now: float, critical_after: float = 900.0) -> CheckResult:
-    """WARNING while a source cannot be asked, CRITICAL when that has lasted `critical_after` seconds."""
+def sources(
+    host: str, health: Sequence[SourceHealth], now: float, critical_after: float = 900.0, notes: Sequence[str] = ()
+) -> CheckResult:
+    """WARNING while a source cannot be asked, or not wholly, CRITICAL when it did not answer for `critical_after` seconds.
+
+    `notes` are sentences about what else a person should see to: series that are cut, data that come too late.
+    """
     code, told = Severity.OK, []
     for source in health:
         if source.failing_since is not None:
             lasted = now - source.failing_since
             code = _worst(code, Severity.CRITICAL if lasted >= critical_after else Severity.WARNING)
             told.append(f"{source.name} ({source.component_type}) has not answered for {spell_duration(lasted)}: {source.error}")
+    failing = len(told)
+    for source in health:
+        if source.failing_since is None and source.degraded_since is not None:
+            code = _worst(code, Severity.WARNING)
+            lasted = now - source.degraded_since
+            told.append(f"{source.name} ({source.component_type}) degraded for {spell_duration(lasted)}: {source.error}")
+    if notes:
+        code = _worst(code, Severity.WARNING)
+        told += notes
     late = [source.late for source in health if source.late is not None]
-    perf = [Perf(label="tocsin.sources.failing.count", value=float(len(told)))]
+    perf = [Perf(label="tocsin.sources.failing.count", value=float(failing))]
     perf += [Perf(label="tocsin.sources.late.seconds", value=max(late), unit="s")] if late else []
     return _result(host, SOURCES, code, told or [f"{_count(len(health), 'source')} answering"], perf, now)
 
@@ -96,6 +114,16 @@ def delivery(host: str, rows: Sequence[Desired], now: float, *, error: str = "",
         Perf(label="tocsin.delivery.undeliverable.count", value=float(len(gone))),
     ]
     return _result(host, DELIVERY, code, told or [f"{_count(len(live), 'service')} kept up to date"], perf, now)
+
+
+def alerting(host: str, troubles: Sequence[str], held: Mapping[str, int], shown: int, now: float) -> CheckResult:
+    """WARNING while something about alerting itself needs a look; else how many incidents are shown, and held by which stage."""
+    calm = f"{_count(shown, 'incident')} shown" + "".join(
+        f", {count} held back by {stage}" for stage, count in sorted(held.items())
+    )
+    perf = [Perf(label="tocsin.incidents.shown.count", value=float(shown))]
+    perf += [Perf(label="tocsin.incidents.held.count", value=float(sum(held.values())))]
+    return _result(host, ALERTING, Severity.WARNING if troubles else Severity.OK, [*troubles, calm], perf, now)
 
 
 def _worst(a: Severity, b: Severity) -> Severity:

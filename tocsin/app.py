@@ -17,7 +17,7 @@ from alerting.deliver import Deliver, Delivered
 from alerting.desired import UNDELIVERABLE, Pace, Reason, want, was_seen
 from alerting.judge import JudgeState, retire
 from alerting.line import perfdata
-from alerting.selfwatch import Pulse, SourceHealth, delivery, heartbeat, sources
+from alerting.selfwatch import Pulse, delivery, heartbeat, sources
 from alerting.sinks.recording import Recording
 from alerting.stages import Ladder, Rung, run
 from tocsin import failpoints, learning
@@ -41,18 +41,20 @@ from tocsin.model import (
     Window,
     utc,
 )
-from tocsin.ports import Closable, Executor, Sink, Supervision
+from tocsin.ports import Closable, Executor, Mannered, Sink, Supervision
 from tocsin.scale.local import ProcessPool
 from tocsin.scoring import Evaluation
 from tocsin.shard import MENTIONED, STREAM, Shard
 from tocsin.sight import Sight
 from tocsin.speak import View
 from tocsin.store import baselines
+from tocsin.store.accounts import sources_of
 from tocsin.store.history import History
 from tocsin.store.lock import prepare
 from tocsin.store.state import State
 from tocsin.telemetry import Metrics
 from tocsin.timegrid import DAY
+from tocsin.wellbeing import Wellbeing, notes
 
 log = structlog.get_logger()
 
@@ -105,7 +107,7 @@ class App:
             self.elsewhere = Elsewhere(also, self.state, self.metrics, float(config.deliver.reassert))
             self._started = time.time() if started is None else started
             self._ticked: dict[str, float] = {}
-            self._failing: dict[tuple[str, str], float] = {}
+            self._wellbeing = Wellbeing()
             self._delivery_error = ""
             for shard in self.shards:
                 self._recall(shard)
@@ -293,6 +295,14 @@ class App:
         self.metrics.open_incidents.labels(shard.name).set(len(shard.open))
         for state in shard.intake.states.values():
             self.metrics.source_up.labels(shard.name, state.name).set(state.up)
+            self.metrics.source_degraded.labels(shard.name, state.name).set(state.kind == "degraded")
+        for source in shard.intake.sources:
+            if isinstance(source.collector, Mannered):
+                usage = source.collector.manners.usage
+                self.metrics.source_requests.labels(shard.name, source.name).set(usage.requests)
+                self.metrics.source_bytes.labels(shard.name, source.name).set(usage.bytes)
+        self.metrics.delay.labels(shard.name).set(shard.delay.seconds)
+        self.metrics.cut.labels(shard.name).set(shard.intake.cut)
         log.info(
             "tick.done",
             component_type=shard.name,
@@ -499,24 +509,18 @@ class App:
             )
             for shard in self.shards
         ]
+        health = [one for shard in self.shards for one in self._wellbeing.look(shard, now)]
+        told = [note for shard in self.shards for note in notes(shard, now)]
+        for shard in self.shards:
+            self.state.accounts.set_snapshot(sources_of(shard.name), now, self._wellbeing.facts(shard, now))
         own = [
             (heartbeat(host, pulses, now, self._started), HEARTBEAT_VALID),
-            (sources(host, [health for shard in self.shards for health in self._health(shard, now)], now), OWN_VALID),
+            (sources(host, health, now, notes=told), OWN_VALID),
             (delivery(host, self.state.all_desired(), now, error=self._delivery_error), OWN_VALID),
         ]
         current = {row.service: row for row in self.state.all_desired(OWN)}
         with self.state.tick(OWN) as tick:
             tick.want([want(current.get(result.service), result, now, valid) for result, valid in own])
-
-    def _health(self, shard: Shard, now: float) -> list[SourceHealth]:
-        healths = []
-        for state in shard.intake.states.values():
-            key = (shard.name, state.name)
-            if state.up:
-                self._failing.pop(key, None)
-            since = None if state.up else self._failing.setdefault(key, now)
-            healths.append(SourceHealth(name=state.name, component_type=shard.name, failing_since=since, error=state.reason))
-        return healths
 
     def why_not_ready(self) -> str:
         """Empty when every component type can be judged, else the first reason why not."""

@@ -18,7 +18,7 @@ import structlog
 
 from tocsin.errors import PermanentError, TransientError
 from tocsin.model import LARGEST, Bools, Frame, Ints, Metric, SeriesIndex, SeriesKey, Window
-from tocsin.ports import Collector, LogCollector, Mannered, RemoteCollector
+from tocsin.ports import Collector, LogCollector, Mannered, Noting, RemoteCollector
 
 log = structlog.get_logger()
 
@@ -123,6 +123,13 @@ class Intake:
     def known(self, source: str) -> Sequence[SeriesKey]:
         """The series that a source had when it was last discovered."""
         return self._known[source]
+
+    def notes(self) -> list[str]:
+        """What is left out, by the sources' caps or ours, a sentence each."""
+        told = [note for source in self._sources if isinstance(source.collector, Noting) for note in source.collector.notes()]
+        if self.cut:
+            told.append(f"{self.cut} series are left out: a component type has {MAX_SERIES:,} at most; split it, or exclude some")
+        return told
 
     def check(self) -> list[str]:
         """What a person should put right in the sources, a sentence each."""

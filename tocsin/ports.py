@@ -87,11 +87,24 @@ class Wellbeing(Protocol):
     def reason(self) -> str: ...
 
 
+class Demand(Protocol):
+    """What a source was asked for since the start."""
+
+    @property
+    def requests(self) -> int: ...
+
+    @property
+    def bytes(self) -> int: ...
+
+
 class Gate(Protocol):
     """What a collector asks its source through (`collectors.manners.Manners`)."""
 
     @property
     def state(self) -> Wellbeing: ...
+
+    @property
+    def usage(self) -> Demand: ...
 
 
 @runtime_checkable
@@ -100,6 +113,15 @@ class Mannered(Protocol):
 
     @property
     def manners(self) -> Gate: ...
+
+
+@runtime_checkable
+class Noting(Protocol):
+    """A collector that leaves something out, and says so."""
+
+    def notes(self) -> Sequence[str]:
+        """What a cap cut or a rule could not take in, as of the last discovery, a sentence each; asks nobody."""
+        ...
 
 
 @runtime_checkable

@@ -20,6 +20,7 @@ from rich.text import Text
 
 from tocsin.model import Anomaly, Incident, Phase, Severity, Transition, utc
 from tocsin.settings import spell_duration
+from tocsin.store.accounts import sources_of
 from tocsin.store.lock import holder
 
 if TYPE_CHECKING:
@@ -233,6 +234,14 @@ def status_report(config: Config, state: State, now: float) -> dict[str, Any]:
             problems.append(f"{kind.name}: nothing was judged since {_iso(watermark)}")
         if model is None:
             problems.append(f"{kind.name}: nothing was learnt yet")
+        looked = state.accounts.snapshot(sources_of(kind.name))
+        unseen: dict[str, Any] = {"sources": [], "delay": kind.delay, "delay_reason": "not asked yet", "notes": []}
+        facts: dict[str, Any] = unseen if looked is None else looked[1]
+        problems += [
+            f"{kind.name}: {one['name']} is {one['kind']} since {_iso(one['since'])}: {one['reason']}"
+            for one in facts["sources"]
+            if one["kind"] != "ok"
+        ] + list(facts["notes"])
         types.append(
             {
                 "component_type": kind.name,
@@ -240,6 +249,9 @@ def status_report(config: Config, state: State, now: float) -> dict[str, Any]:
                 "model": model.version if model else None,
                 "trained_to": _iso(model.trained_on.end) if model else None,
                 "open_incidents": len(state.incidents(open_only=True, component_type=kind.name, limit=10_000)),
+                "delay": facts["delay"],
+                "delay_reason": facts["delay_reason"],
+                "sources": facts["sources"],
             }
         )
     rows = state.all_desired()
@@ -274,6 +286,11 @@ def status_table(facts: Mapping[str, Any]) -> None:
             *(str(kind[key] or "-") for key in ("judged_until", "model", "trained_to", "open_incidents")),
         )
     out.print(table)
+    for kind in facts["types"]:
+        states = ", ".join(f"{one['name']} {one['kind']}" for one in kind["sources"]) or "not asked yet"
+        out.print(
+            Text(f"  {kind['component_type']}: {states}; judged after {spell_duration(kind['delay'])} ({kind['delay_reason']})")
+        )
     for problem in facts["problems"]:
         out.print(Text(f"! {problem}", style="yellow"))
 

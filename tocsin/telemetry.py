@@ -61,6 +61,11 @@ class Metrics:
         self.open_incidents = gauge("open_incidents", "Incidents that are open now.", by_type)
         self.transitions = counter("transitions_total", "Steps in the life of incidents.", ("component_type", "kind"))
         self.source_up = gauge("source_up", "1 while the source answers.", ("component_type", "source"))
+        source = ("component_type", "source")
+        self.source_degraded = gauge("source_degraded", "1 while the source answers, but not always or not all.", source)
+        self.source_requests = gauge("source_requests", "Requests made to the source since the start.", source)
+        self.source_bytes = gauge("source_bytes", "Bytes read from the source since the start.", source)
+        self.cut = gauge("series_cut", "Series left out because a component type has too many.", by_type)
         self.late_values = counter(
             "late_values_total",
             "Values that came after their bucket was judged: judged again, or too late for it.",

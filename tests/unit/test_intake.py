@@ -8,11 +8,13 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collectors.manners import Manners, MannersSettings
 from tests.fakes import ListCollector
 from tests.naive import naive_rates
 from tocsin.errors import TransientError
 from tocsin.intake import Intake, Source, to_rate
 from tocsin.model import Frame, Metric, SeriesIndex, SeriesKey, Window
+from tocsin.ports import Probe
 
 WINDOW = Window(600, 1500, 300)
 CPU, MEM, BYTES = SeriesKey("db1", "cpu"), SeriesKey("db1", "mem"), SeriesKey("db1", "bytes")
@@ -85,3 +87,74 @@ def test_rates_agree_with_the_plain_definition(samples: list[int | None]) -> Non
     np.testing.assert_allclose(rates.values[0], naive_rates(values[0], 60))
     np.testing.assert_array_equal(rates.values[1], values[1, 1:])
     assert rates.values[0][np.isfinite(rates.values[0])].min(initial=0.0) >= 0.0
+
+
+class Polite(ListCollector):
+    """A collector with a gate, that leaves something out."""
+
+    def __init__(self, samples: dict[SeriesKey, dict[int, float]]) -> None:
+        super().__init__(samples)
+        self.manners = Manners(MannersSettings())
+        self.partly = False
+        self.closed = False
+
+    def notes(self) -> list[str]:
+        return ["3 series are cut"]
+
+    def lag(self) -> float | None:
+        return 42.0
+
+    def probe(self, now: float) -> Probe:
+        return Probe(version="1")
+
+    def close(self) -> None:
+        self.closed = True
+
+    def collect(self, index: SeriesIndex, window: Window) -> Frame:
+        frame = super().collect(index, window)
+        if self.partly:
+            frame.known[:, -1] = False
+        return frame
+
+
+def test_a_source_that_answers_in_part_is_degraded_and_says_why() -> None:
+    source = Polite({CPU: {600: 1.0, 900: 2.0, 1200: 3.0}})
+    one = intake(source)
+    index = one.discover()
+    one.collect(index, WINDOW)
+    assert one.states["source 0"].kind == "ok" and one.states["source 0"].read_to == 1500
+    source.partly = True
+    one.collect(index, WINDOW)
+    state = one.states["source 0"]
+    assert (state.kind, state.up, state.reason) == ("degraded", True, "33% of what was asked is not known")
+    source.partly = False
+    source.manners.partial("1 of 5 shards failed")
+    one.collect(index, WINDOW)
+    assert one.states["source 0"].reason == "1 of 5 shards failed"
+    assert one.notes() == ["3 series are cut"] and one.lag() == 42.0
+    one.close()
+    assert source.closed
+
+
+def test_a_source_that_came_back_is_told_once() -> None:
+    source = ListCollector({CPU: {600: 1.0}})
+    one = intake(source)
+    index = one.discover()
+    assert not one.returned()
+    source.error = TransientError("down")
+    one.collect(index, WINDOW)
+    one.collect(index, WINDOW)
+    assert one.states["source 0"].failures == 2 and not one.returned()
+    source.error = None
+    one.collect(index, WINDOW)
+    assert one.returned() and not one.returned()
+
+
+def test_what_is_not_known_of_a_far_past_says_nothing_of_today() -> None:
+    source = Polite({CPU: {600: 1.0}})
+    one = intake(source)
+    index = one.discover()
+    one.collect(index, WINDOW)
+    source.partly = True
+    one.collect(index, Window(0, 600, 300), past=True)
+    assert one.states["source 0"].kind == "ok" and one.states["source 0"].read_to == 1500

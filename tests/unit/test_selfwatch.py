@@ -59,3 +59,16 @@ def test_delivery_says_what_cannot_be_delivered_and_what_waits() -> None:
 
 def test_what_is_not_asserted_any_more_is_no_trouble_of_delivery() -> None:
     assert delivery("tocsin", [row("a", error=UNDELIVERABLE, valid_until=9999)], NOW).code is OK
+
+
+def test_a_source_that_answers_in_part_is_a_warning_and_counts_as_no_failure() -> None:
+    health = SourceHealth(name="splunk", component_type="web", degraded_since=NOW - 90, error="1 of 3 searches failed")
+    told = sources("tocsin", [health], NOW)
+    assert told.code is Severity.WARNING
+    assert told.text == "splunk (web) degraded for 1m 30s: 1 of 3 searches failed"
+    assert told.perf[0].value == 0
+
+
+def test_what_is_cut_or_comes_too_late_is_told() -> None:
+    told = sources("tocsin", [SourceHealth(name="files", component_type="web")], NOW, notes=["web: 12 series are left out"])
+    assert told.code is Severity.WARNING and told.text == "web: 12 series are left out"

@@ -12,12 +12,17 @@ from sqlalchemy import Connection, insert, select, update
 from tocsin import chain
 from tocsin.chain import Link
 from tocsin.errors import ConfigError, PermanentError
-from tocsin.model import Severity
-from tocsin.records import Bar, Matcher, Promotion, Silence, Verdict
+from tocsin.model import Phase, Severity
+from tocsin.records import Acknowledged, Bar, Matcher, Promotion, Silence, Verdict
 from tocsin.store.bulk import insert_rows, replace_rows
 from tocsin.store.tables import bar, incident, journal, keepable, promotion, silence, snapshot, transition, verdict
 
 _AT_ONCE = 500
+
+
+def sources_of(component_type: str) -> str:
+    """The name of the snapshot that says how a component type's sources do."""
+    return f"sources of {component_type}"
 
 
 class Engines(Protocol):
@@ -98,6 +103,23 @@ class Accounts:
             query = select(verdict).where(verdict.c.id.in_(ids[place : place + _AT_ONCE]))
             yield from (_verdict_of(row) for row in connection.execute(query))
 
+    def acknowledged(self) -> Mapping[str, Acknowledged]:
+        """Who took on which open incident; the latest word of each."""
+        query = (
+            select(verdict)
+            .join(incident, incident.c.id == verdict.c.incident)
+            .where(incident.c.phase == Phase.OPEN.value, verdict.c.kind == "acknowledgement")
+            .order_by(verdict.c.at, verdict.c.id)
+        )
+        with self._engines.reading() as connection:
+            found = [_verdict_of(row) for row in connection.execute(query)]
+        return {
+            one.incident: Acknowledged(
+                incident=one.incident, at=one.at, severity=one.severity, author=one.author, text=one.text, until=one.until
+            )
+            for one in found
+        }
+
     # --- the ladder and the budget -------------------------------------------------------------------------------
 
     def promotions(self, component_type: str | None = None) -> Sequence[Promotion]:
@@ -139,6 +161,17 @@ class Accounts:
         with self._engines.writing() as connection:
             replace_rows(connection, bar, [row])
             _append(connection, [_act(one.at, "budget-bar", "tocsin", row)])
+
+    def opened(self, component_types: Sequence[str], since: float) -> Sequence[tuple[float, tuple[tuple[str, str], ...]]]:
+        """Of each incident that opened since then: how surprising it was at its worst, and what held it back in the end."""
+        query = select(incident.c.peak, incident.c.held_by).where(
+            incident.c.component_type.in_(list(component_types)),
+            incident.c.opened >= since,
+            incident.c.phase != Phase.WITHDRAWN.value,
+        )
+        with self._engines.reading() as connection:
+            rows = connection.execute(query).all()
+        return [(row.peak, tuple((stage, why) for stage, why in json.loads(row.held_by))) for row in rows]
 
     # --- what was read elsewhere ---------------------------------------------------------------------------------
 
