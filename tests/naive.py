@@ -258,6 +258,19 @@ def naive_path_length(nodes: list[list[int]], leaves: list[list[int]], row: list
     return total / len(nodes) / 16
 
 
+def naive_chernoff(count: float, rate: float, clump: float, alike: float) -> float:
+    """-log10 of the smallest bound exp(-t * count) * E[exp(t * X)] on a tail of a negative binomial X of that mean whose variance
+    is rate * (clump + alike * rate), t searched for on a grid; towards `count` from the mean."""
+    size = rate / (clump - 1 + alike * rate)
+    odds = rate / (rate + size)
+    best = 0.0
+    for step in range(1, 20_001):
+        t = -math.log(odds) * step / 20_001 if count > rate else -step / 1000
+        moment = size * (math.log(1 - odds) - math.log(1 - odds * math.exp(t)))
+        best = max(best, t * count - moment)
+    return best / math.log(10)
+
+
 # --- calibration --------------------------------------------------------------------------------------------------------
 
 
