@@ -1,15 +1,17 @@
 """Elasticsearch and OpenSearch: metrics and logs, aggregated where they are."""
 
-from typing import Any
-
 from collectors.elastic.collector import ElasticCollector
+from collectors.elastic.logs import ElasticLogs
 from collectors.elastic.settings import ElasticSettings
-from tocsin.ports import Plugin, Surroundings
+from collectors.logs import collector
+from tocsin.ports import Collector, Plugin, Surroundings
 
-__all__ = ["PLUGIN", "ElasticCollector", "ElasticSettings"]
+__all__ = ["PLUGIN", "ElasticCollector", "ElasticLogs", "ElasticSettings"]
 
 
-def _build(settings: ElasticSettings, surroundings: Surroundings) -> Any:
+def _build(settings: ElasticSettings, surroundings: Surroundings) -> Collector:
+    if settings.logs is not None:
+        return collector(ElasticLogs(settings, surroundings), settings.logs, surroundings)
     return ElasticCollector(settings, surroundings)
 
 

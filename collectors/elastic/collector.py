@@ -12,13 +12,11 @@ from collectors.elastic.answers import Rows, number, rows
 from collectors.elastic.discovery import Catalogue
 from collectors.elastic.lateness import Lateness
 from collectors.elastic.naming import metric_of, series_name
-from collectors.elastic.paging import Searcher
 from collectors.elastic.probing import probe
 from collectors.elastic.queries import Group, groups, page, path
 from collectors.elastic.settings import ElasticSettings
+from collectors.elastic.source import connected
 from collectors.grid import Cells
-from collectors.manners import Manners
-from tocsin.elastic import Elastic
 from tocsin.errors import PermanentError, TransientError
 from tocsin.model import Bools, Frame, Ints, Metric, Probe, SeriesIndex, SeriesKey, Window
 from tocsin.ports import Surroundings
@@ -35,15 +33,8 @@ class ElasticCollector:
     def __init__(self, settings: ElasticSettings, surroundings: Surroundings, *, clock: Callable[[], float] = time.time) -> None:
         self._settings, self._span, self._clock = settings, surroundings.span, clock
         self._metrics: Mapping[str, Metric] = surroundings.metrics
-        self._elastic = Elastic(
-            settings,
-            agent=surroundings.component_type,
-            timeout=settings.limits.timeout,
-            max_bytes=settings.limits.max_bytes,
-            connections=settings.limits.concurrency,
-        )
-        self.manners = Manners(settings.limits)
-        self._searcher = Searcher(self._elastic, self.manners, settings.limits)
+        self._searcher = connected(settings, surroundings)
+        self.manners = self._searcher.manners
         self._catalogue = Catalogue(settings, self._metrics, self._searcher)
         self._lateness = Lateness(settings, self._searcher, surroundings.span)
         self.odd = 0
@@ -103,7 +94,7 @@ class ElasticCollector:
 
     def close(self) -> None:
         """As `RemoteCollector` promises."""
-        self._elastic.close()
+        self._searcher.elastic.close()
 
     def _fill(self, cells: Cells, holes: Bools, group: Group, members: Ints, window: Window) -> None:
         """All rows of a group. Raises `_Broken` with the first column that is not complete."""

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
-from collectors.elastic.answers import component_of, name_of, number
+from collectors.elastic.answers import component_of, name_of
 from collectors.elastic.naming import series_name
 from collectors.elastic.paging import Searcher
 from collectors.elastic.queries import Ask, Group, groups, path, reach, series
 from collectors.elastic.settings import DOCUMENTS, ElasticSettings
+from collectors.elastic.source import seconds, span_of
 from tocsin.errors import TransientError
 from tocsin.model import Aggregate, Ints, Metric, SeriesKey
 
@@ -51,12 +52,7 @@ class Catalogue:
 
     def span(self, now: float) -> tuple[int, int] | None:
         """First and last time of what there is, not looking into the future; None when there is nothing."""
-        answer, worth = self._searcher.search(path(self._settings, "_search"), reach(self._settings, int(now) + OVERLAP))
-        if worth.kind != "whole":
-            raise TransientError(worth.reason)
-        found = answer.get("aggregations")
-        ends = [_seconds(found.get(name)) if isinstance(found, dict) else None for name in ("first", "last")]
-        return (ends[0], ends[1]) if ends[0] is not None and ends[1] is not None else None
+        return span_of(self._searcher, self._settings, reach(self._settings, now))
 
     def discover(self, now: float) -> tuple[SeriesKey, ...]:
         """Every series, sorted, at most `max_series`. Raises what searching raises; what was known before stays known."""
@@ -148,7 +144,7 @@ class Catalogue:
         component, part = component_of(key, len(self._settings.component)), name_of(key["by"]) if "by" in key else ""
         if component is None or part is None or not self._wanted(component):
             return
-        first, last = _seconds(bucket.get("first")), _seconds(bucket.get("last"))
+        first, last = seconds(bucket.get("first")), seconds(bucket.get("last"))
         for place, ask in enumerate(group.asks):
             if first is not None and last is not None and _there(bucket, place, ask):
                 name = SeriesKey(component, series_name(ask.metric, part))
@@ -168,8 +164,3 @@ def _there(bucket: dict[str, Any], place: int, ask: Ask) -> bool:
     found = bucket.get(f"m{place}")
     count = found.get("doc_count") if isinstance(found, dict) else 0
     return isinstance(count, int) and count > 0
-
-
-def _seconds(answer: Any) -> int | None:
-    value = number(answer.get("value")) if isinstance(answer, dict) else None
-    return None if value is None else int(value // 1000)

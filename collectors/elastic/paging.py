@@ -36,12 +36,15 @@ class Searcher:
         self.elastic, self.manners, self._limits = elastic, manners, limits
         self.size, self._calm, self._lock = limits.page, 0, threading.Lock()
 
-    def ask(self, method: str, path: str, *, body: Any = None, params: Mapping[str, str] | None = None) -> Reply:
+    def ask(
+        self, method: str, path: str, *, body: Any = None, params: Mapping[str, str] | None = None, accept: tuple[int, ...] = ()
+    ) -> Reply:
         """One request. Raises `TooMuch`, `TransientError` or `PermanentError`; only the last two count as failures."""
 
         def work(deadline: float) -> Reply | TooMuch:
             try:
-                return self.elastic.ask(method, path, body=body, params=params, timeout=self.manners.left(deadline))
+                left = self.manners.left(deadline)
+                return self.elastic.ask(method, path, body=body, params=params, timeout=left, accept=accept)
             except TooMuch as error:
                 return error  # no fault of the server, and no reason to ask the same again
 
@@ -51,10 +54,15 @@ class Searcher:
         self.manners.got(size=answer.size)
         return answer
 
-    def search(self, path: str, body: dict[str, Any]) -> tuple[dict[str, Any], Trust]:
-        """One search, and what its answer is worth. Raises as `ask`, and `TransientError` when nobody was asked."""
+    def search(self, path: str, body: dict[str, Any], *, frozen: bool = False) -> tuple[dict[str, Any], Trust]:
+        """One search (of a point in time when `frozen`), and what its answer is worth.
+
+        Raises as `ask`, and `TransientError` when nobody was asked.
+        """
         seconds = max(1, int(self._limits.timeout * 0.8))
-        answer: dict[str, Any] = self.ask("POST", path, body={**body, "timeout": f"{seconds}s"}, params=parameters()).body
+        answer: dict[str, Any] = self.ask(
+            "POST", path, body={**body, "timeout": f"{seconds}s"}, params=parameters(frozen=frozen)
+        ).body
         worth = trust(answer)
         if worth.kind == "nothing":
             names = path.rpartition("/")[0].strip("/")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,11 +13,12 @@ from collectors.elastic.paging import Searcher
 from collectors.elastic.queries import path
 from collectors.elastic.settings import ElasticSettings
 from tocsin.errors import PermanentError, TransientError
-from tocsin.model import Probe, SeriesIndex, Window, utc
+from tocsin.model import Frame, Probe, SeriesIndex, Window, utc
 from tocsin.settings import spell_duration
 
 if TYPE_CHECKING:
     from collectors.elastic.collector import ElasticCollector
+    from collectors.elastic.logs import ElasticLogs
 
 SAMPLES = 5
 """Values shown."""
@@ -27,40 +30,86 @@ TOO_MANY = ("write", "create_doc", "delete", "manage", "all")
 
 def probe(collector: ElasticCollector, settings: ElasticSettings, searcher: Searcher, span: int, now: float) -> Probe:
     """Connects and looks. Raises `TransientError` or `PermanentError` when nothing can be seen at all."""
-    version, warnings = _version(searcher), list(settings.problems())
-    ends = collector.reach()
-    if ends is None:
-        warnings.append("no document matches: are index, filter, query and the fields of the metrics right?")
-    rights = _rights(settings, searcher)
-    keys = collector.discover()
+    version, ends = _version(searcher), collector.reach()
+    keys = collector.discover() if ends is not None else ()
     samples: list[str] = []
     cost = ""
+    warnings = list(collector.notes)
     if keys and ends is not None:
-        samples, cost = _tick(collector, SeriesIndex(keys), Window.ending(ends[1] + span, span, BUCKETS))
+        index, window = SeriesIndex(keys), Window.ending(ends[1] + span, span, BUCKETS)
+        with _measured(searcher) as told:
+            frame = collector.collect(index, window)
+        samples, cost = _values(frame), f"{told[0]} for {len(index)} series and {len(window)} buckets"
         warnings += [] if samples else ["no value in the latest buckets: is `field` right for each metric?"]
-    warnings += collector.notes
-    if collector.manners.state.kind != "ok":
-        warnings.append(collector.manners.state.reason)
+    return _told(settings, searcher, version, ends, collector.lag(), now, samples, cost, warnings)
+
+
+def probe_logs(source: ElasticLogs, settings: ElasticSettings, searcher: Searcher, span: int, now: float) -> Probe:
+    """The same of logs; samples are lines as they are."""
+    version, ends = _version(searcher), source.reach()
+    samples: list[str] = []
+    cost = ""
+    warnings: list[str] = []
+    if ends is not None:
+        window = Window.ending(ends[1] + span, span, BUCKETS)
+        with _measured(searcher) as told:
+            batch = source.read(window)
+        cost = f"{told[0]} for {len(batch.counts)} levels of components and {len(window)} buckets"
+        samples = [f"{line.component} {line.level or '-'} {line.text}" for line in batch.lines[:SAMPLES]]
+        if batch.counts and not batch.lines:
+            warnings.append(f"there are entries without text: is `message: {settings.message}` right?")
+        if batch.counts and not any(level for _, level in batch.counts):
+            warnings.append(f"no entry has a level: is `level: {settings.level}` right? It is looked for in the text")
+    return _told(settings, searcher, version, ends, source.lag(), now, samples, cost, warnings)
+
+
+def _told(
+    settings: ElasticSettings,
+    searcher: Searcher,
+    version: str,
+    ends: tuple[int, int] | None,
+    lag: float | None,
+    now: float,
+    samples: list[str],
+    cost: str,
+    warnings: list[str],
+) -> Probe:
+    found = settings.problems() + warnings
+    if ends is None:
+        found.append("no document matches: are index, filter, query and the fields of the metrics right?")
+    state = searcher.manners.state
+    if state.kind != "ok":
+        found.append(state.reason)
     newest = None if ends is None else max(0.0, now - ends[1])
     if newest is not None and newest > 600:
-        warnings.append(f"the newest document is {spell_duration(newest)} old")
-    lag = collector.lag()
+        found.append(f"the newest document is {spell_duration(newest)} old")
     return Probe(
         version=version,
-        rights=tuple(rights),
+        rights=tuple(_rights(settings, searcher)),
         lag=newest if lag is None else lag,
         samples=tuple(samples),
         cost=cost,
-        warnings=tuple(dict.fromkeys(warnings)),
+        warnings=tuple(dict.fromkeys(found)),
     )
+
+
+@contextmanager
+def _measured(searcher: Searcher) -> Iterator[list[str]]:
+    """What was asked for meanwhile, as a sentence, once it is over."""
+    before, began = searcher.manners.usage, time.perf_counter()
+    told: list[str] = []
+    yield told
+    after, seconds = searcher.manners.usage, time.perf_counter() - began
+    asked, size, brought = after.requests - before.requests, after.bytes - before.bytes, after.rows - before.rows
+    told.append(f"{asked} requests, {size / 1000:.0f} kB, {brought} rows, {seconds:.1f} s")
 
 
 def _version(searcher: Searcher) -> str:
     name = {"elasticsearch": "Elasticsearch", "opensearch": "OpenSearch"}[searcher.elastic.flavour]
-    try:
-        found = searcher.ask("GET", "/").body.get("version")
-    except PermanentError:
+    reply = searcher.ask("GET", "/", accept=(403, 404, 405))
+    if reply.status == 403:
         return f"{name} (its version may not be read: that needs the cluster privilege `monitor`)"
+    found = reply.body.get("version")
     number = found.get("number") if isinstance(found, dict) else None
     return f"{name} {number}" if isinstance(number, str) else name
 
@@ -92,16 +141,11 @@ def _privileges(settings: ElasticSettings, searcher: Searcher) -> list[str]:
     return [f"more than needed: {', '.join(sorted(may))}; a reader needs `read` and `view_index_metadata` only"] if may else []
 
 
-def _tick(collector: ElasticCollector, index: SeriesIndex, window: Window) -> tuple[list[str], str]:
-    before, began = collector.manners.usage, time.perf_counter()
-    frame = collector.collect(index, window)
-    seconds, after = time.perf_counter() - began, collector.manners.usage
-    asked, size, brought = after.requests - before.requests, after.bytes - before.bytes, after.rows - before.rows
-    answer = f"{size / 1000:.0f} kB, {brought} rows"
-    cost = f"{asked} requests, {answer}, {seconds:.1f} s for {len(index)} series and {len(window)} buckets"
+def _values(frame: Frame) -> list[str]:
     samples = []
     for row in np.flatnonzero(~np.isnan(frame.values).all(axis=1))[:SAMPLES]:
         column = int(np.flatnonzero(~np.isnan(frame.values[row]))[-1])
-        at = utc(window.starts[column]).strftime("%H:%M:%S")
-        samples.append(f"{index[row].component} {index[row].metric} {frame.values[row, column]:g} at {at} UTC")
-    return samples, cost
+        at = utc(int(frame.window.starts[column])).strftime("%H:%M:%S")
+        key = frame.index[int(row)]
+        samples.append(f"{key.component} {key.metric} {frame.values[row, column]:g} at {at} UTC")
+    return samples

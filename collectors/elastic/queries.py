@@ -12,7 +12,7 @@ from tocsin.model import Aggregate, Metric, Window
 
 Clause: TypeAlias = dict[str, Any]
 
-FILTER_PATH = "took,timed_out,_shards,_clusters,aggregations,error,status"
+FILTER_PATH = "took,timed_out,_shards,_clusters,error,status"
 _SIMPLE = {Aggregate.MEAN: "avg", Aggregate.SUM: "sum", Aggregate.MIN: "min", Aggregate.MAX: "max"}
 
 
@@ -126,10 +126,7 @@ def any_of(asks: Sequence[Ask]) -> list[Clause]:
 def page(settings: ElasticSettings, group: Group, window: Window, size: int, after: Any = None) -> Clause:
     """One page of a group's rows: a row per bucket, component (and part). Time comes first, so that what is missing when
     we stop early is the end of the window and not some components."""
-    histogram: Clause = {"field": settings.timestamp, "fixed_interval": f"{window.span}s"}
-    if window.start % window.span:
-        histogram["offset"] = f"{window.start % window.span}s"
-    sources = [{"t": {"date_histogram": histogram}}, *_who(settings, group)]
+    sources = [_buckets(settings, window), *_who(settings, group.by)]
     aggregations = {f"m{place}": made for place, ask in enumerate(group.asks) if (made := _aggregation(settings, ask))}
     documents = [during(settings, window.start, window.end), *chosen(settings), *any_of(group.asks)]
     return _composite(documents, sources, aggregations, size, after)
@@ -144,12 +141,39 @@ def series(settings: ElasticSettings, group: Group, start: int, end: int, size: 
     }
     span = {"first": {"min": {"field": settings.timestamp}}, "last": {"max": {"field": settings.timestamp}}}
     documents = [during(settings, start, end), *chosen(settings), *any_of(group.asks)]
-    return _composite(documents, _who(settings, group), span | there, size, after)
+    return _composite(documents, _who(settings, group.by), span | there, size, after)
 
 
-def reach(settings: ElasticSettings, until: int) -> Clause:
+def levels(settings: ElasticSettings, window: Window, size: int, after: Any = None) -> Clause:
+    """One page of how many log entries there are per bucket, component and level; an entry may have no level."""
+    sources = [_buckets(settings, window), *_who(settings, None)]
+    sources.append({"level": {"terms": {"field": settings.level, "missing_bucket": True}}})
+    return _composite([during(settings, window.start, window.end), *chosen(settings)], sources, {}, size, after)
+
+
+def entries(settings: ElasticSettings, window: Window, held: str, size: int, after: Any = None, *, fair: bool) -> Clause:
+    """One page of log entries of a point in time: in the order of time, or (`fair`) in an order that is none."""
+    query: Clause = {"bool": {"filter": [during(settings, window.start, window.end), *chosen(settings)]}}
+    order: list[Clause] = [{settings.timestamp: "asc"}]
+    if fair:
+        # By sequence number: the same on every page. A filter has no score, so that only the drawn number counts.
+        drawn = {"seed": window.start, "field": "_seq_no"}
+        query = {"function_score": {"query": query, "random_score": drawn, "boost_mode": "replace"}}
+        order = [{"_score": "desc"}]
+    fields = [{"field": settings.timestamp, "format": "epoch_millis"}, settings.message, settings.level, *settings.component]
+    body: Clause = {"size": size, "track_total_hits": False, "query": query, "sort": [*order, {"_shard_doc": "asc"}]}
+    body |= {"pit": {"id": held, "keep_alive": "1m"}, "_source": False, "fields": fields}
+    return body if after is None else {**body, "search_after": after}
+
+
+AHEAD = 900
+"""Seconds by which a clock may run ahead."""
+
+
+def reach(settings: ElasticSettings, now: float) -> Clause:
     """First and last time; what claims to be of the future is left out, because one such document would hide all others."""
-    documents = [{"range": {settings.timestamp: {"lt": until * 1000, "format": "epoch_millis"}}}, *chosen(settings)]
+    until = {"lt": (int(now) + AHEAD) * 1000, "format": "epoch_millis"}
+    documents = [{"range": {settings.timestamp: until}}, *chosen(settings)]
     if settings.fields:
         named = [Ask(metric=name, field=field, aggregate=Aggregate.MEAN) for name, field in settings.fields.items()]
         documents += any_of(named)
@@ -166,10 +190,17 @@ def arrivals(settings: ElasticSettings, window: Window) -> Clause:
     return {"size": 0, "track_total_hits": False, "query": {"bool": {"filter": documents}}, "aggs": found}
 
 
-def _who(settings: ElasticSettings, group: Group) -> list[Clause]:
+def _buckets(settings: ElasticSettings, window: Window) -> Clause:
+    histogram: Clause = {"field": settings.timestamp, "fixed_interval": f"{window.span}s"}
+    if window.start % window.span:
+        histogram["offset"] = f"{window.start % window.span}s"
+    return {"t": {"date_histogram": histogram}}
+
+
+def _who(settings: ElasticSettings, by: str | None) -> list[Clause]:
     fields = [(f"c{place}", field) for place, field in enumerate(settings.component)]
-    if group.by is not None:
-        fields.append(("by", group.by))
+    if by is not None:
+        fields.append(("by", by))
     return [{name: {"terms": {"field": field}}} for name, field in fields]
 
 
@@ -213,6 +244,11 @@ def path(settings: ElasticSettings, action: str) -> str:
     return f"/{quote(settings.pattern, safe=',*:-')}/{action}"
 
 
-def parameters() -> dict[str, str]:
-    """What goes with every search: the same copies of the data for all pages, and only the parts of the answer that we read."""
-    return {"ignore_unavailable": "true", "preference": "tocsin", "filter_path": FILTER_PATH}
+def parameters(*, frozen: bool = False) -> dict[str, str]:
+    """What goes with every search: the same copies of the data for all pages, and only the parts of the answer that we read.
+
+    A point in time (`frozen`) has its own indices and copies.
+    """
+    if frozen:
+        return {"filter_path": f"{FILTER_PATH},hits.hits.fields,hits.hits.sort"}
+    return {"ignore_unavailable": "true", "preference": "tocsin", "filter_path": f"{FILTER_PATH},aggregations"}

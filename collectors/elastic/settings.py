@@ -63,6 +63,9 @@ class ElasticLimits(MannersSettings):
 
     max_bytes: Annotated[int, Field(strict=True, ge=1_000_000)] = Field(32_000_000, description="Bytes of one page, unpacked.")
     page: Annotated[int, Field(strict=True, ge=100, le=50_000)] = Field(5000, description="Rows of one page of an answer.")
+    max_lines: Annotated[int, Field(strict=True, ge=100, le=200_000)] = Field(
+        10_000, description="Log lines of one window whose text is read; beyond, a fair sample."
+    )
 
 
 class ElasticSettings(Server):

@@ -74,11 +74,9 @@ class Pool:
             data = self._whole(response, deadline)
             whole = True
         finally:
-            # A connection with half an answer in it is of no use to the next request.
-            if whole:
-                response.release_conn()
-            else:
+            if not whole:  # half an answer is left in it: it is of no use to the next request
                 response.close()
+            response.release_conn()
         # Deprecation warnings of the server would become Python warnings, one for each request.
         kept = urllib3.HTTPHeaderDict(
             {name: value for name, value in response.headers.items() if name.lower() not in ("warning", "content-encoding")}
