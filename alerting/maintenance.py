@@ -24,9 +24,13 @@ class Planned:
     recurring: Recurring | None = None
     once: Span | None = None
 
+    def concerns(self, component: str) -> bool:
+        """Whether this component is worked on."""
+        return not self.components or any(fnmatchcase(component, pattern) for pattern in self.components)
+
     def at_instant(self, component: str, instant: float) -> Span | None:
         """The work this component is under at that moment."""
-        if self.components and not any(fnmatchcase(component, pattern) for pattern in self.components):
+        if not self.concerns(component):
             return None
         if self.once is not None:
             return self.once if self.once.start <= instant < self.once.end else None

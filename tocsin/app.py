@@ -19,7 +19,7 @@ from alerting.judge import JudgeState, retire
 from alerting.line import perfdata
 from alerting.selfwatch import Pulse, delivery, heartbeat, sources
 from alerting.sinks.recording import Recording
-from alerting.stages import Ladder, Rung, run
+from alerting.stages import run
 from tocsin import failpoints, learning
 from tocsin.backfill import backfill
 from tocsin.config import Config
@@ -41,11 +41,12 @@ from tocsin.model import (
     Window,
     utc,
 )
+from tocsin.oversight import Oversight
 from tocsin.ports import Closable, Executor, Mannered, Sink, Supervision
 from tocsin.scale.local import ProcessPool
 from tocsin.scoring import Evaluation
 from tocsin.shard import MENTIONED, STREAM, Shard
-from tocsin.sight import Sight
+from tocsin.sight import Sight, Standing
 from tocsin.speak import View
 from tocsin.store import baselines
 from tocsin.store.accounts import sources_of
@@ -91,9 +92,9 @@ class App:
             self.history = History(self.folder / "history")
             self.sink = sink or self._build_sink(dry_run)
             self.supervision = self._build_supervision()
+            self.oversight = Oversight(config, self.state, self.supervision)
             self.shards = tuple(
-                Shard.of(kind, (Ladder(Rung(kind.alert.ladder)),), memory=self.folder / "sources" / kind.name)
-                for kind in config.types
+                Shard.of(kind, self.oversight.stages(kind), memory=self.folder / "sources" / kind.name) for kind in config.types
             )
             # A training needs hundreds of megabytes for a while: never in the process that ticks.
             self._executor = executor or ProcessPool(config.train.workers)
@@ -111,6 +112,7 @@ class App:
             self._delivery_error = ""
             for shard in self.shards:
                 self._recall(shard)
+                self.oversight.saw(shard.name, shard.incidents.values())
             self._retire_what_left()
         except BaseException:
             self.state.close()
@@ -140,6 +142,7 @@ class App:
 
     def close(self) -> None:
         self.elsewhere.close()
+        self.oversight.overseen.close()
         if isinstance(self.sink, Closable):
             self.sink.close()
         for shard in self.shards:
@@ -170,6 +173,7 @@ class App:
             self.metrics.series.labels(shard.name).set(len(shard.index))
             self.metrics.components.labels(shard.name).set(len(shard.index.components))
         self._hand_over(shard)
+        self.oversight.look(now)
         window, too_old = shard.pending(now)
         if too_old:
             self.metrics.skipped.labels(shard.name).inc(too_old)
@@ -187,7 +191,9 @@ class App:
         again = shard.judged_again(memory, late)
         assessment = shard.judge.assess(memory, window, again.states)
         changed = {one.id: one for one in (*again.incidents, *assessment.incidents)}
-        staged = run(shard.stages, list(changed.values()), utc(now), {one.id: one.held_by for one in shard.incidents.values()})
+        before = {one.id: one.held_by for one in shard.incidents.values()}
+        leading = {one.id for one in shard.incidents.values() if one.folded}
+        staged = run(shard.stages, list(changed.values()), utc(now), before, leading)
         incidents = {**shard.incidents, **{one.id: one for one in (*staged.incidents, *again.taken_back)}}
         kept = max(MENTIONED, 2 * shard.kind.replay)
         incidents = {name: one for name, one in incidents.items() if one.recovered is None or window.end - one.recovered <= kept}
@@ -214,6 +220,7 @@ class App:
         self._count_late(shard, late, window, now)
         gone = {one.id for one in again.taken_back}
         shard.incidents = {name: one for name, one in incidents.items() if name not in gone}
+        self.oversight.saw(shard.name, shard.incidents.values(), len(view.index.components))
         shard.watermark, shard.states, shard.standings, shard.past = window.end, assessment.states, standings, past
         shard.view, shard.recent, shard.restarted = view, memory, False
         if reading.start <= window.start - 2 * shard.kind.replay:
@@ -240,13 +247,15 @@ class App:
         now: float,
     ) -> list[Desired]:
         """The rows of services to which something happened: a step of an incident, an open one, another standing."""
-        if not Rung(shard.kind.alert.ladder).sends:
+        if not self.oversight.sends(shard.kind):
             return []
         services = shard.services_of(view.index)
         places = {component: place for place, component in enumerate(view.index.components)}
         changed = [place for component, place in places.items() if standings[component] != shard.standings.get(component)]
         concerned = [one for one in incidents.values() if one.phase is Phase.OPEN or one.id in stepped]
         changed += [places[one.component] for one in concerned if one.component in places]
+        if shard.kind.alert.hand_back == "static":
+            changed += [place for component, place in places.items() if standings[component] != Standing.JUDGED]
         told: dict[str, list[Incident]] = {}
         for one in incidents.values():
             told.setdefault(one.component, []).append(one)
@@ -257,7 +266,7 @@ class App:
     def refresh(self, shard: Shard, now: float) -> int:
         """Say the next few quiet services anew, so that each is said once per re-assertion period; how many were."""
         if (
-            not Rung(shard.kind.alert.ladder).sends
+            not self.oversight.sends(shard.kind)
             or shard.view is None
             or shard.services is None
             or shard.services.index is not shard.view.index
@@ -424,7 +433,7 @@ class App:
             shard.detectors,
             self._executor,
             progress=lambda done, total: progress(read.total + read.total * done // total, 2 * read.total),
-            downtimes=self._downtimes(window),
+            downtimes=[*self._downtimes(window), *self.oversight.planned_work(shard.kind, index.components, window)],
             shown_at=shard.shown_at,
         )
         if not learnt:
@@ -497,7 +506,7 @@ class App:
             )
 
     def watch(self, now: float) -> None:
-        """Say our own three services: heartbeat, sources, delivery. The heartbeat is only valid for two minutes."""
+        """Say our own services: heartbeat, sources, delivery, alerting. The heartbeat is only valid for two minutes."""
         self._watched_at = now
         host = self.config.deliver.host
         pulses = [
@@ -517,6 +526,7 @@ class App:
             (heartbeat(host, pulses, now, self._started), HEARTBEAT_VALID),
             (sources(host, health, now, notes=told), OWN_VALID),
             (delivery(host, self.state.all_desired(), now, error=self._delivery_error), OWN_VALID),
+            (self.oversight.result(host, now), OWN_VALID),
         ]
         current = {row.service: row for row in self.state.all_desired(OWN)}
         with self.state.tick(OWN) as tick:
@@ -530,6 +540,13 @@ class App:
             if shard.watermark is None:
                 return f"{shard.name}: nothing was judged yet"
         return ""
+
+    def supervise(self, now: float) -> None:
+        """Read the supervising system, move the alert budgets, see whether promises are kept. May wait for a server."""
+        for shard in self.shards:
+            if shard.model_version is not None and shard.watermark is not None:
+                self.oversight.watched(shard.name, now)
+        self.oversight.supervise(now)
 
     def housekeeping(self, now: float) -> None:
         """Compact and prune the history, copy the database once an hour, forget what is long over."""

@@ -32,6 +32,8 @@ log = structlog.get_logger()
 BEAT = 1.0
 PATIENCE = 9.0
 """Seconds that a running tick gets to finish after SIGTERM; then the process leaves and the tick is rolled back."""
+SUPERVISE_EVERY = 60
+"""Seconds between two looks at budgets and promises where no supervising system is named."""
 WATCH_EVERY = 30.0
 """Seconds between two looks at ourselves."""
 FIRST_DELIVERY = 10.0
@@ -56,6 +58,7 @@ class Daemon:
             stack.enter_context(StateLock(self._state_folder()))
             self._app = stack.enter_context(App(self._config, metrics=self._metrics, dry_run=self._dry_run))
             failed = 0
+            self._app.supervise(time.time())
             for shard in self._app.shards:
                 if self._app.needs_training(shard, time.time()):
                     self._train(shard)
@@ -164,6 +167,8 @@ class Daemon:
         scheduler.add_listener(self._missed, EVENT_JOB_MISSED | EVENT_JOB_ERROR | EVENT_JOB_MAX_INSTANCES)
         scheduler.add_job(self._train_what_is_due, "interval", seconds=15, id="train", next_run_time=datetime.now(UTC))
         scheduler.add_job(self._housekeeping, "interval", minutes=10, id="housekeeping")
+        every = self._config.supervision.every if self._config.supervision is not None else SUPERVISE_EVERY
+        scheduler.add_job(self._supervise, "interval", seconds=every, id="supervise", next_run_time=datetime.now(UTC))
         scheduler.start()
         return scheduler
 
@@ -184,6 +189,9 @@ class Daemon:
 
     def _housekeeping(self) -> None:
         self._app.housekeeping(time.time())
+
+    def _supervise(self) -> None:
+        self._app.supervise(time.time())
 
     def _missed(self, event: JobEvent) -> None:
         self._metrics.missed_runs.labels(event.job_id).inc()

@@ -10,9 +10,11 @@ import numpy as np
 from alerting import say
 from alerting.line import check_name
 from tocsin.config import ComponentType
+from tocsin.handback import template_of, verdict
 from tocsin.model import CheckResult, Floats, Frame, Incident, Metric, SeriesIndex, ServiceKey, Window
 from tocsin.scoring import Evaluation
 from tocsin.sight import Sight, Standing
+from tocsin.thresholds import Template
 from tocsin.timegrid import Calendar
 
 MOST_READINGS = 5
@@ -60,6 +62,7 @@ class View:
     lower: Floats
     upper: Floats
     surprise: Floats
+    tail: Floats
     sight: Sight
 
     @classmethod
@@ -82,6 +85,7 @@ class View:
             lower=lower,
             upper=upper,
             surprise=surprise,
+            tail=frame.values[:, -Template.attempts :],
             sight=sight,
         )
 
@@ -119,6 +123,7 @@ class Speaker:
                 last_data=newest or None,
                 blind_since=(int(last_judged[places].max()) or newest or view.window.start) if blind else None,
                 why=why if standing is Standing.NOT_KNOWN else "",
+                static=self._static(rows, view) if not judged[places].any() else None,
             )
             perf = say.perf(self._readings(rows, view), _highest(view.surprise[places]))
             results.append(
@@ -127,6 +132,12 @@ class Speaker:
                 )
             )
         return results
+
+    def _static(self, rows: Sequence[int], view: View) -> say.Static | None:
+        """What the static template says while nothing can be judged, where the component type is handed back to it."""
+        if self.kind.alert.hand_back != "static":
+            return None
+        return verdict(view.index, rows, view.tail, template_of(self.kind.static), self.metrics)
 
     def _readings(self, rows: Sequence[int], view: View) -> list[say.Reading]:
         chosen = [row for row in rows if np.isfinite(view.values[row])][:MOST_READINGS]

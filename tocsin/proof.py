@@ -1,0 +1,82 @@
+"""What a component type has proved so far, measured on what is stored: its alerts, what people said, and the template."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import structlog
+
+from alerting.ladder import LOOKS_BACK, Figures
+from alerting.stages import ACKNOWLEDGED, LADDER
+from tocsin.config import ComponentType
+from tocsin.errors import PermanentError, TransientError
+from tocsin.handback import template_of
+from tocsin.model import Incident, Phase, Window
+from tocsin.records import Verdict
+from tocsin.store.history import History
+from tocsin.store.state import State
+from tocsin.thresholds import template_alerts
+from tocsin.timegrid import DAY
+
+log = structlog.get_logger()
+
+_COUNTS = frozenset({LADDER, ACKNOWLEDGED})
+"""What may hold an incident that counts as an alert all the same: it would have been one on a higher rung."""
+
+
+def measure(
+    state: State, kind: ComponentType, now: float, *, component: str = "", history: History | None = None, after: float = 0.0
+) -> Figures:
+    """The figures of a component type, or of one component; `after` leaves out what was before that time.
+
+    With a `history` the static template is counted on the same days.
+    """
+    watched = state.accounts.snapshot(f"watched {kind.name}")
+    days = 0.0 if watched is None else max(0.0, now - watched[0]) / DAY
+    window = max(0.0, min(days, float(LOOKS_BACK), (now - after) / DAY))
+    since = now - window * DAY
+    known = state.incidents(component_type=kind.name, component=component or None, since=since)
+    alerts = [one for one in known if one.opened >= since and counts(one)]
+    said = latest(state.accounts.verdicts(since=since))
+    words = [said[one.id].verdict for one in alerts if one.id in said]
+    model = state.active_model(kind.name)
+    return Figures(
+        days=days,
+        window=window,
+        components=1 if component else int(model.facts.get("components", 0)) if model else 0,
+        alerts=len(alerts),
+        useful=words.count("useful"),
+        known=words.count("known"),
+        noise=words.count("noise"),
+        static=None if history is None else _static(history, kind, since, now, component),
+        model=None if model is None else model.version,
+    )
+
+
+def counts(incident: Incident) -> bool:
+    """Whether people would have seen it, were the type high enough on the ladder."""
+    return incident.phase is not Phase.WITHDRAWN and all(stage in _COUNTS for stage, _ in incident.held_by)
+
+
+def latest(verdicts: Iterable[Verdict]) -> Mapping[str, Verdict]:
+    """The word that counts of each incident: a person's own before what was read off their acts, then the newest."""
+    return {one.incident: one for one in sorted(verdicts, key=lambda one: (one.kind == "feedback", one.at))}
+
+
+def _static(history: History, kind: ComponentType, since: float, now: float, component: str) -> int | None:
+    """Alerts of the static template on those days, day by day; None without a template, or when the days cannot be read."""
+    template = template_of(kind.static)
+    if not template.thresholds:
+        return None
+    first, last = int(since // DAY) * DAY, int(now // kind.every) * kind.every
+    found = 0
+    try:
+        for start in range(first, last, DAY):
+            window = Window(start, min(start + DAY, last), kind.every)
+            frame = history.read(kind.name, window)
+            alerts = template_alerts(frame, template)
+            found += len(alerts.get(component, ())) if component else sum(map(len, alerts.values()))
+    except (OSError, TransientError, PermanentError) as error:
+        log.warning("proof.history_unreadable", component_type=kind.name, error=str(error))
+        return None
+    return found
