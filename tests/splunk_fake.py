@@ -143,9 +143,15 @@ class Fake:
         self._context, self._lock = context, threading.RLock()
         self._number = 0
 
-    def fault(self, pattern: str, answer: Answer | Callable[[Asked, Answer], Answer], times: int = 1_000_000) -> None:
-        """From now on this answers what fits the pattern, so many times."""
-        self.faults.append([re.compile(pattern), answer, times])
+    def fault(
+        self,
+        pattern: str,
+        answer: Answer | Callable[[Asked, Answer], Answer],
+        times: int = 1_000_000,
+        when: Callable[[Asked], bool] = lambda asked: True,
+    ) -> None:
+        """From now on this answers what fits the pattern (and `when`), so many times."""
+        self.faults.append([re.compile(pattern), answer, times, when])
 
     def left(self) -> list[Job]:
         """Jobs that nobody cancelled."""
@@ -170,16 +176,15 @@ class Fake:
             thread.join()
 
     def answer(self, asked: Asked) -> Answer:
-        """One request. Faults first see what honestly would have been answered."""
+        """One request. A fault that is a function sees what was honestly answered; one that is an answer stands for it."""
         with self._lock:
             self.asked.append(asked)
-            honest = self._answer(asked)
             for entry in self.faults:
-                pattern, made, left = entry
-                if left > 0 and pattern.search(f"{asked.method} {asked.path}"):
+                pattern, made, left, when = entry
+                if left > 0 and pattern.search(f"{asked.method} {asked.path}") and when(asked):
                     entry[2] -= 1
-                    return made if isinstance(made, Answer) else made(asked, honest)
-            return honest
+                    return made if isinstance(made, Answer) else made(asked, self._answer(asked))
+            return self._answer(asked)
 
     def _answer(self, asked: Asked) -> Answer:
         path = re.sub(r"^/servicesNS/[^/]+/[^/]+/", "/services/", asked.path).rstrip("/")

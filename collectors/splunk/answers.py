@@ -17,7 +17,7 @@ from html import unescape
 from typing import Any, Literal
 
 from tocsin.errors import PermanentError, TransientError
-from tocsin.http import clean
+from tocsin.http import Unanswered, clean
 
 QUOTA_PAUSE = 5.0
 """Seconds to leave a Splunk alone that has no place for another search."""
@@ -32,6 +32,12 @@ _PARTIAL = re.compile(
     r"(?i)truncat|\blimit\b.*\b(?:reached|exceeded)|(?:reached|exceeded).*\blimit\b|incomplete|partial|peer|"
     r"auto-?finali[sz]ed|timed? ?out|max_time|unable to distribute|could not (?:be )?(?:search|read|open)|failed to|"
     r"unexpectedly|time ?range was substituted|restrict\w* (?:your|the) search"
+)
+
+
+_FOR_GOOD = re.compile(
+    r"(?i)error in '|unknown search command|privilege|permission|not permitted|capabilit|"
+    r"does ?n[o']t exist|could not find|invalid|parse"
 )
 
 
@@ -106,6 +112,13 @@ def about_quota(texts: Iterable[str]) -> str | None:
     return None
 
 
+def failure(reason: str, place: str) -> TransientError | PermanentError:
+    """The error for a search that ran and failed: for good when the search or the rights are wrong, else for now."""
+    if (quota := about_quota([reason])) is not None:
+        return TransientError(f"{place}: {quota}", retry_after=QUOTA_PAUSE)
+    return (PermanentError if _FOR_GOOD.search(reason) else TransientError)(f"{place} failed: {reason}")
+
+
 def refusal(status: int, messages: Sequence[Message], retry_after: float | None, place: str) -> TransientError | PermanentError:
     """The error for a status of 400 and more, with place, cause and remedy."""
     texts = [message.text for message in messages]
@@ -128,8 +141,9 @@ def refusal(status: int, messages: Sequence[Message], retry_after: float | None,
             return TransientError(f"{place}: too many requests{said}", retry_after=retry_after or QUOTA_PAUSE)
         case 400 | 402 | 405 | 409 | 413 | 414 | 422:
             return PermanentError(f"{place}: the search is refused{said or f' with {status}'}")
-    if not texts:
-        said = " without a word of Splunk's own: a proxy before it may be answering"
+    if not texts and (status >= 500 or status == 408):
+        why = "without a word of Splunk's own: a proxy before it may be answering"
+        return Unanswered(f"{place}: answered {status} {why}", status=status, retry_after=retry_after)
     if status >= 500 or status == 408:
         return TransientError(f"{place}: answered {status}{said}", retry_after=retry_after)
     return PermanentError(f"{place}: answered {status}{said}")

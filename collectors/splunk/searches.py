@@ -14,9 +14,10 @@ from typing import Any, TypedDict
 from uuid import uuid4
 
 from collectors.manners import Manners
-from collectors.splunk.answers import Job, Verdict, about_quota, ended, job_in, judged, messages_in, page_in
+from collectors.splunk.answers import Job, Verdict, ended, failure, job_in, judged, messages_in, page_in
 from collectors.splunk.session import Path, Session
 from tocsin.errors import PermanentError, TransientError
+from tocsin.http import Refused, Unanswered
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
 """Seconds between two looks at a search that runs."""
@@ -75,6 +76,7 @@ class Searches:
         self._closed.set()
         with self._lock:
             left = list(self._running.values())
+            self._running.clear()
         for path in left:
             self._cancel(path)
         self._session.close()
@@ -84,39 +86,41 @@ class Searches:
         """The search, running; gives its path, and cancels it in the end."""
         base, _ = self._session.jobs_path(self._manners.left(deadline))
         name = f"tocsin_{uuid4().hex}"
-        path: Path = ()
-        seconds = max(1, int(self._manners.left(deadline)))
         if not query.saved:
-            path = (*base, name)
-            self._remember(name, path)
+            self._remember(name, (*base, name))
         try:
-            if query.saved:
-                times = {"dispatch.earliest_time": query.earliest, "dispatch.latest_time": query.latest}
-                start: Path = ("saved", "searches", query.saved, "dispatch")
-                options: dict[str, str | int] = {
-                    "dispatch.max_time": seconds,
-                    "dispatch.ttl": KEPT,
-                    "trigger_actions": 0,
-                    **times,
-                }
-            else:
-                start, options = base, {"search": query.text, "id": name, "exec_mode": "normal", "adhoc_search_level": "fast"}
-                options |= {"earliest_time": query.earliest, "latest_time": query.latest, "preview": 0, "status_buckets": 0}
-                options |= {"max_time": seconds, "auto_cancel": KEPT, "timeout": KEPT, "max_count": query.most + 1}
-            reply = self._ask("POST", start, query, deadline, **options)
+            reply = self._start(base, name, query, deadline)
             given = reply.get("sid") if isinstance(reply, dict) else None
-            if not isinstance(given, str) or not given.isprintable() or len(given) > 300:
+            if not isinstance(given, str) or not given.isprintable() or not 0 < len(given) < 300:
                 self._look(reply, query)
                 raise TransientError(f"{self._session.place}: {query.what}: it did not say under which name the search runs")
             if given != name:
                 self._forget(name)
-                name, path = given, (*base, given)
-                self._remember(name, path)
-            yield path
+                name = given
+                self._remember(name, (*base, name))
+            yield (*base, name)
         finally:
-            if path:
+            if (path := self._forget(name)) is not None:
                 self._cancel(path)
-                self._forget(name)
+
+    def _start(self, base: Path, name: str, query: Query, deadline: float) -> Any:
+        """Ask for the start. When Splunk itself says no, there is nothing to cancel."""
+        seconds = max(1, int(self._manners.left(deadline)))
+        if query.saved:
+            start: Path = ("saved", "searches", query.saved, "dispatch")
+            options: dict[str, str | int] = {"dispatch.max_time": seconds, "dispatch.ttl": KEPT, "trigger_actions": 0}
+            options |= {"dispatch.earliest_time": query.earliest, "dispatch.latest_time": query.latest}
+        else:
+            start, options = base, {"search": query.text, "id": name, "exec_mode": "normal", "adhoc_search_level": "fast"}
+            options |= {"earliest_time": query.earliest, "latest_time": query.latest, "preview": 0, "status_buckets": 0}
+            options |= {"max_time": seconds, "auto_cancel": KEPT, "timeout": KEPT, "max_count": query.most + 1}
+        try:
+            return self._ask("POST", start, query, deadline, **options)
+        except (Unanswered, Refused):
+            raise  # it may run all the same
+        except (TransientError, PermanentError):
+            self._forget(name)
+            raise
 
     def _wait(self, path: Path, query: Query, deadline: float) -> Job:
         pause, state = FIRST_PAUSE, "QUEUED"
@@ -133,7 +137,7 @@ class Searches:
             if self._manners.left(deadline) <= max(pause, 0.2):
                 raise TransientError(f"{self._session.place}: {query.what}: {_late(state, self._manners.settings.timeout)}")
             if self._closed.wait(pause):
-                raise TransientError(f"{self._session.place}: {query.what}: given up, Tocsin leaves")
+                raise PermanentError(f"{self._session.place}: {query.what}: given up, Tocsin leaves")
             pause = min(pause * 1.6, LONGEST_PAUSE)
 
     def _read(
@@ -179,7 +183,7 @@ class Searches:
 
     def _ask(self, method: str, path: Path, query: Query, deadline: float, **options: str | int) -> Any:
         if self._closed.is_set():
-            raise TransientError(f"{self._session.place}: {query.what}: given up, Tocsin leaves")
+            raise PermanentError(f"{self._session.place}: {query.what}: given up, Tocsin leaves")
         return self._session.ask(method, path, query.what, self._manners.left(deadline), **options).found
 
     def _look(self, found: Any, query: Query) -> None:
@@ -189,9 +193,7 @@ class Searches:
             raise self._failed(query, verdict.reason)
 
     def _failed(self, query: Query, reason: str) -> TransientError | PermanentError:
-        if (quota := about_quota([reason])) is not None:
-            return TransientError(f"{self._session.place}: {query.what}: {quota}", retry_after=5.0)
-        return PermanentError(f"{self._session.place}: {query.what} failed: {reason}")
+        return failure(reason, f"{self._session.place}: {query.what}")
 
     def _cancel(self, path: Path) -> None:
         with suppress(TransientError, PermanentError):  # it is gone already, or Splunk forgets it by itself (auto_cancel)
@@ -201,9 +203,9 @@ class Searches:
         with self._lock:
             self._running[name] = path
 
-    def _forget(self, name: str) -> None:
+    def _forget(self, name: str) -> Path | None:
         with self._lock:
-            self._running.pop(name, None)
+            return self._running.pop(name, None)
 
 
 def _late(state: str, seconds: int) -> str:

@@ -18,7 +18,7 @@ from xml.etree.ElementTree import ParseError
 from collectors.splunk.answers import messages_of, refusal
 from collectors.splunk.settings import SplunkSettings
 from tocsin.errors import PermanentError, TransientError
-from tocsin.http import Http, Limits, clean
+from tocsin.http import Http, Limits, Unanswered, clean
 
 Path: TypeAlias = tuple[str, ...]
 """Below the namespace of owner and app."""
@@ -37,7 +37,10 @@ class Reply:
 
 
 class Session:
-    """Asks Splunk and sorts what goes wrong. Threads may share it; nothing connects before the first question."""
+    """Asks Splunk and sorts what goes wrong. Threads may share it; nothing connects before the first question.
+
+    An error that is no `Unanswered` or `Refused` is Splunk's own word; those two come from the way to it.
+    """
 
     def __init__(self, settings: SplunkSettings, *, connections: int, counted: Callable[[int], None]) -> None:
         self.place = f"splunk {settings.place}"
@@ -73,7 +76,7 @@ class Session:
                     continue
                 raise self._sorted(error, what) from None  # the SDK's own text may quote what was sent
             except ParseError as error:
-                raise TransientError(f"{self.place}: {what}: the login is answered by something that is no Splunk") from error
+                raise Unanswered(f"{self.place}: {what}: the login is answered by something that is no Splunk") from error
             return Reply(response.status, self._read(response.status, response.body.read(), what))
         raise AssertionError("the second try returns or raises")
 
@@ -170,4 +173,4 @@ class Session:
         if texts := [message for message in messages_of(body) if message.kind in ("FATAL", "ERROR")]:
             raise PermanentError(f"{self.place}: {what}: {texts[0].text}")
         beginning = clean(body[:60].decode("utf-8", "replace"))
-        raise TransientError(f"{self.place}: {what}: answered with something else than JSON, or cut short: {beginning!r}")
+        raise Unanswered(f"{self.place}: {what}: answered with something else than JSON, or cut short: {beginning!r}")
