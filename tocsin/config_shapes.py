@@ -32,7 +32,7 @@ from tocsin.config_values import (
     mistakes,
 )
 from tocsin.errors import ConfigError, did_you_mean
-from tocsin.model import Metric, ServiceKey
+from tocsin.model import Metrics, ServiceKey
 from tocsin.ports import Surroundings
 from tocsin.settings import Duration, Settings, spell_duration
 
@@ -273,9 +273,9 @@ class ComponentType(ComponentFile):
     path: Path
 
     @property
-    def metrics(self) -> dict[str, Metric]:
+    def metrics(self) -> Metrics:
         """The metrics that were named; another one that a source brings is `Metric(name=...)`."""
-        return {name: metric.metric(name) for entry in self.collect for name, metric in entry.metrics.items()}
+        return Metrics({name: metric.metric(name) for entry in self.collect for name, metric in entry.metrics.items()})
 
     def surroundings(self) -> Surroundings:
         """What its plugins are told."""

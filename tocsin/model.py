@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum, IntEnum
 from functools import cached_property
@@ -74,6 +74,38 @@ class Metric:
     lower: float = -np.inf
     upper: float = np.inf
     min_deviation: float = 0.0
+
+
+class Metrics(Mapping[str, Metric]):
+    """What was said of metrics, by name. What was said of `disk.used` holds for each of its parts, such as `disk.used[/var]`."""
+
+    def __init__(self, said: Mapping[str, Metric]) -> None:
+        self._said = dict(said)
+
+    def __getitem__(self, name: str) -> Metric:
+        if (metric := self._said.get(name)) is not None:
+            return metric
+        return replace(self._said[whole(name, self._said)], name=name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._said)
+
+    def __len__(self) -> int:
+        return len(self._said)
+
+    def __repr__(self) -> str:
+        return f"Metrics({self._said})"
+
+
+def part(metric: str, name: str) -> str:
+    """A part of a metric that a component has several of: `disk.used` of `/var` is `disk.used[/var]`."""
+    return f"{metric}[{name}]" if name else metric
+
+
+def whole(name: str, metrics: Container[str]) -> str:
+    """The metric that this is a part of; a name that is among `metrics`, or has no part, is itself."""
+    base = name.partition("[")[0]
+    return base if name not in metrics and name.endswith("]") and base else name
 
 
 @dataclass(frozen=True, slots=True, order=True)

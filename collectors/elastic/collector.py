@@ -11,14 +11,13 @@ import structlog
 from collectors.elastic.answers import Rows, number, rows
 from collectors.elastic.discovery import Catalogue
 from collectors.elastic.lateness import Lateness
-from collectors.elastic.naming import metric_of, series_name
 from collectors.elastic.probing import probe
 from collectors.elastic.queries import Group, groups, page, path
 from collectors.elastic.settings import ElasticSettings
 from collectors.elastic.source import connected
 from collectors.grid import Cells
 from tocsin.errors import PermanentError, TransientError
-from tocsin.model import Bools, Frame, Ints, Metric, Probe, SeriesIndex, SeriesKey, Window
+from tocsin.model import Bools, Frame, Ints, Metric, Probe, SeriesIndex, SeriesKey, Window, part, whole
 from tocsin.ports import Surroundings
 
 log = structlog.get_logger()
@@ -52,7 +51,7 @@ class ElasticCollector:
         Raises when not even the first page came. Cells that a failed, partial or cut answer could have filled are "not known".
         """
         cells, holes = Cells(index, window), np.zeros((len(index), len(window)), bool)
-        bases = [metric_of(key.metric, self._settings.fields) for key in index]
+        bases = [whole(key.metric, self._settings.fields) for key in index]
         answered, failures = 0, list[TransientError | PermanentError]()
         for group in groups(self._settings, self._metrics, bases) if len(window) else ():
             wanted = {ask.metric for ask in group.asks}
@@ -125,12 +124,10 @@ class ElasticCollector:
 
     def _place(self, cells: Cells, group: Group, found: Rows) -> None:
         for ask, values in zip(group.asks, found.values, strict=True):
-            names = [series_name(ask.metric, part) for part in found.parts] if group.by is not None else ask.metric
+            names = [part(ask.metric, name) for name in found.parts] if group.by is not None else ask.metric
             cells.add(found.components, names, found.times, values)
             if ask.counts:
-                keys = [
-                    SeriesKey(one, series_name(ask.metric, part)) for one, part in zip(found.components, found.parts, strict=True)
-                ]
+                keys = [SeriesKey(one, part(ask.metric, name)) for one, name in zip(found.components, found.parts, strict=True)]
                 self._catalogue.seen(keys, found.times)
 
     def _with_zeros(self, frame: Frame, holes: Bools, bases: Sequence[str]) -> Frame:

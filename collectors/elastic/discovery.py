@@ -8,13 +8,12 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from collectors.elastic.answers import component_of, name_of
-from collectors.elastic.naming import series_name
 from collectors.elastic.paging import Searcher
 from collectors.elastic.queries import Ask, Group, groups, path, reach, series
 from collectors.elastic.settings import DOCUMENTS, ElasticSettings
 from collectors.elastic.source import seconds, span_of
 from tocsin.errors import TransientError
-from tocsin.model import Aggregate, Ints, Metric, SeriesKey
+from tocsin.model import Aggregate, Ints, Metric, SeriesKey, part
 
 OVERLAP = 900
 """Seconds of the past that are looked at again, for what came late."""
@@ -141,15 +140,15 @@ class Catalogue:
         key = bucket.get("key") if isinstance(bucket, dict) else None
         if not isinstance(key, dict):
             return
-        component, part = component_of(key, len(self._settings.component)), name_of(key["by"]) if "by" in key else ""
-        if component is None or part is None or not self._wanted(component):
+        component, name = component_of(key, len(self._settings.component)), name_of(key["by"]) if "by" in key else ""
+        if component is None or name is None or not self._wanted(component):
             return
         first, last = seconds(bucket.get("first")), seconds(bucket.get("last"))
         for place, ask in enumerate(group.asks):
             if first is not None and last is not None and _there(bucket, place, ask):
-                name = SeriesKey(component, series_name(ask.metric, part))
-                self._first[name] = min(first, self._first.get(name, first))
-                self._last[name] = max(last, self._last.get(name, last))
+                row = SeriesKey(component, part(ask.metric, name))
+                self._first[row] = min(first, self._first.get(row, first))
+                self._last[row] = max(last, self._last.get(row, last))
 
     def _wanted(self, component: str) -> bool:
         include, exclude = self._settings.include, self._settings.exclude

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tocsin.model import Frame, SeriesIndex, SeriesKey, Window
+from tocsin.model import Frame, Metric, Metrics, SeriesIndex, SeriesKey, Window, part, whole
 
 KEYS = st.lists(st.builds(SeriesKey, st.text(max_size=3), st.text(max_size=3)), max_size=20, unique=True)
 
@@ -73,3 +73,15 @@ def test_a_frame_has_the_shape_it_says() -> None:
     with pytest.raises(ValueError, match="a frame of"):
         Frame.of(index, window, np.zeros((2, 2)))
     assert not Frame.unknown(index, window).known.any()
+
+
+def test_what_is_said_of_a_metric_holds_for_its_parts() -> None:
+    said = Metrics({"disk.used": Metric(name="disk.used", unit="%"), "load[1]": Metric(name="load[1]", unit="x")})
+    assert said["disk.used[/var]"] == Metric(name="disk.used[/var]", unit="%")
+    assert said["load[1]"].unit == "x"
+    assert "disk.used[/a[b]]" in said
+    assert "disk.free[/var]" not in said
+    assert said.get("cpu") is None
+    assert list(said) == ["disk.used", "load[1]"]
+    assert part("disk.used", "/var") == "disk.used[/var]"
+    assert part("cpu", "") == whole("cpu", said) == "cpu"
