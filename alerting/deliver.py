@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from alerting.desired import UNDELIVERABLE, Pace, Reason, decide, seen, sent, spoken, taken_for_seen, untangled, was_seen
+from alerting.desired import UNDELIVERABLE, Pace, Reason, awake, decide, seen, sent, spoken, taken_for_seen, untangled, was_seen
 from tocsin.errors import TransientError
 from tocsin.model import CheckResult, Desired, Outcome, Sent
 from tocsin.ports import DesiredStore, Sink
@@ -48,6 +48,7 @@ class Deliver:
         self._tokens = pace.rate
         self._stepped_at: float | None = None
         self._looked_at: float | None = None
+        self._down = False
 
     def step(self, now: float) -> Delivered:
         """Send what is due, as far as the rate allows, and look at the far side when it is time."""
@@ -67,7 +68,13 @@ class Deliver:
             # A receiver that took nothing of a batch is down or full: the rest would only be refused as well.
             if len(due) < batch or not answers or all(answer.sent is Sent.NO for answer in answers):
                 break
-        looked = self._look_back(now)
+        if outcomes[Sent.YES] and self._down:
+            # It is back: what it forgot, and what waits for its next attempt, is put right now and not by and by.
+            self._looked_at, self._down = None, False
+            looked = self._look_back(now, back=True)
+        else:
+            self._down = self._down or (bool(outcomes) and not outcomes[Sent.YES])
+            looked = self._look_back(now)
         return replace(
             looked,
             accepted=outcomes[Sent.YES],
@@ -97,7 +104,7 @@ class Deliver:
         self._record(before, after)
         return outcomes
 
-    def _look_back(self, now: float) -> Delivered:
+    def _look_back(self, now: float, *, back: bool = False) -> Delivered:
         if self._looked_at is not None and 0 <= now - self._looked_at < self._pace.read_back:
             return Delivered()
         self._looked_at = now
@@ -109,6 +116,8 @@ class Deliver:
                 after, looked = [seen(row, shown.get(row.service), now, self._pace) for row in after], True
             except TransientError as error:
                 why = str(error)
+        if back:
+            after = [awake(row, now) for row in after]
         self._record(before, after)
         confirmed = sum(was_seen(row) for row in after)
         return Delivered(

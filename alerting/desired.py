@@ -178,6 +178,11 @@ def untangled(row: Desired, now: float, pace: Pace) -> Desired:
     return replace(row, next_due_at=now) if row.next_due_at - now > longest else row
 
 
+def awake(row: Desired, now: float) -> Desired:
+    """The row once the far side takes results again: what waits only because it did not, waits no longer."""
+    return replace(row, next_due_at=min(row.next_due_at, now)) if row.attempts and row.error not in _ABSENT else row
+
+
 def spread(service: ServiceKey) -> float:
     """A number in -1..1 that is always the same for a service and differs between services."""
     return zlib.crc32(f"{service.host};{service.service}".encode(errors="replace")) / 0x7FFFFFFF - 1.0

@@ -61,6 +61,19 @@ def test_a_trouble_that_came_and_went_while_the_engine_was_down_is_still_shown()
         assert site.wrong() == []
 
 
+def test_when_the_engine_is_back_nothing_waits_for_its_next_attempt() -> None:
+    services = [ServiceKey(f"web-{number}", "Anomaly") for number in range(40)]
+    site = Site(services)
+    site.live(10)
+    site.engine.die()
+    for service in services:
+        site.want(service, CRITICAL)
+    site.live(3600)
+    site.engine.up = True
+    site.live(15, each=1)
+    assert site.wrong() == []
+
+
 def test_a_service_that_is_unknown_there_is_told_and_heals_when_it_is_made() -> None:
     site = Site([WEB])
     site.engine.services.clear()
