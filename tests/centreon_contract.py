@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ruamel.yaml import YAML
 PATH = Path(__file__).resolve().parents[1].parent / "shared" / "reference" / "centreon-contract.yaml"
 
 
+@lru_cache
 def contract() -> Contract | None:
     """None where the description is not at hand."""
     return Contract(YAML(typ="safe").load(PATH)) if PATH.is_file() else None

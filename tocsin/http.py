@@ -240,7 +240,8 @@ class Http:
                 # Uncompressed: the cap on bytes holds for what is in memory, and no answer unfolds to a thousand times its size.
                 named = {"user-agent": f"tocsin/{tocsin.__version__}", "accept-encoding": "identity", "accept": "*/*"}
                 self._client = httpx2.Client(
-                    verify=self._tls.context(),
+                    # Nothing follows a redirect, so behind http: there is no TLS to set up.
+                    verify=self._tls.context() if self._base.startswith("https:") else False,
                     limits=several,
                     headers=named,
                     trust_env=False,
