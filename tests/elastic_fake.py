@@ -137,7 +137,7 @@ class FakeElastic:
         except urllib.error.HTTPError as error:
             with error:
                 return Answer(status=error.code, body=error.read())
-        if path.endswith("point_in_time?keep_alive=1m"):
+        if self.flavour == "elasticsearch" and path.endswith("point_in_time?keep_alive=1m"):
             found = {"id": found["pit_id"], "_shards": found["_shards"]}
         if path == "/" and self.flavour == "elasticsearch":
             found["version"] = {"number": f"{self.major}.3.0", "build_flavor": "default"}

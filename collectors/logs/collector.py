@@ -12,7 +12,7 @@ from collectors.logs.settings import LogSettings
 from collectors.logs.tally import OTHER, Tally, tally
 from collectors.logs.text import harmless
 from tocsin.model import Bools, Floats, Frame, LogBatch, Probe, SeriesIndex, SeriesKey, Window
-from tocsin.ports import LogCollector, LogSource, RemoteLogSource, Surroundings
+from tocsin.ports import LogCollector, LogSource, Mannered, RemoteLogSource, Surroundings
 
 LINES, LEVEL, TEMPLATE = "log.lines", "log.level.", "log.template."
 FIRST_LOOK = 3600
@@ -162,6 +162,8 @@ class RemoteLogCounts(LogCounts):
     def __init__(self, source: RemoteLogSource, settings: LogSettings, surroundings: Surroundings) -> None:
         super().__init__(source, settings, surroundings)
         self._remote = source
+        if isinstance(source, Mannered):  # how the source does is looked for here
+            self.manners = source.manners
 
     def lag(self) -> float | None:
         """As the source."""
