@@ -119,29 +119,14 @@ def iso(moment: float) -> str:
     return datetime.fromtimestamp(moment, ZONE).isoformat(timespec="milliseconds")
 
 
-class Fake:
-    """A splunkd with `samples`. Everything that may go wrong is an attribute, or an entry of `faults`.
+class Served:
+    """Something of Splunk's behind a port. `faults` make it misbehave; `asked` is what was asked."""
 
-    `faults` maps a pattern of "METHOD path" to what answers instead: an `Answer`, or a function of the request and the honest
-    answer; a number in `times` says how often.
-    """
-
-    def __init__(self, *, version: str = "9.4.1", context: ssl.SSLContext | None = None) -> None:
-        self.samples, self.version, self.instance_type = Samples(), version, "enterprise"
-        self.now, self.token, self.user, self.password = time.time(), "good-token", "tocsin", "good-password"
-        self.sessions: set[str] = set()
-        self.jobs: dict[str, Job] = {}
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self.asked: list[Asked] = []
         self.faults: list[list[Any]] = []
-        self.saved: dict[str, str] = {}
-        self.states, self.quota, self.others = ["204", "RUNNING", "DONE"], 3, 0
-        self.capabilities = ["search", "rest_properties_get"]
-        self.most = 50_000
         self.keep_alive = True
-        self.change: Callable[[Job], None] = lambda job: None
-        self.messages: list[tuple[str, str]] = []
         self._context, self._lock = context, threading.RLock()
-        self._number = 0
 
     def fault(
         self,
@@ -152,12 +137,6 @@ class Fake:
     ) -> None:
         """From now on this answers what fits the pattern (and `when`), so many times."""
         self.faults.append([re.compile(pattern), answer, times, when])
-
-    def left(self) -> list[Job]:
-        """Jobs that nobody cancelled."""
-        return [job for job in self.jobs.values() if not job.cancelled]
-
-    # --- serving ------------------------------------------------------------------------------------------------------
 
     @contextmanager
     def running(self) -> Iterator[int]:
@@ -185,6 +164,35 @@ class Fake:
                     entry[2] -= 1
                     return made if isinstance(made, Answer) else made(asked, self._answer(asked))
             return self._answer(asked)
+
+    def _answer(self, asked: Asked) -> Answer:
+        raise NotImplementedError
+
+
+class Fake(Served):
+    """A splunkd with `samples`. Everything that may go wrong is an attribute, or an entry of `faults`.
+
+    `faults` maps a pattern of "METHOD path" to what answers instead: an `Answer`, or a function of the request and the honest
+    answer; a number in `times` says how often.
+    """
+
+    def __init__(self, *, version: str = "9.4.1", context: ssl.SSLContext | None = None) -> None:
+        super().__init__(context)
+        self.samples, self.version, self.instance_type = Samples(), version, "enterprise"
+        self.now, self.token, self.user, self.password = time.time(), "good-token", "tocsin", "good-password"
+        self.sessions: set[str] = set()
+        self.jobs: dict[str, Job] = {}
+        self.saved: dict[str, str] = {}
+        self.states, self.quota, self.others = ["204", "RUNNING", "DONE"], 3, 0
+        self.capabilities = ["search", "rest_properties_get"]
+        self.most = 50_000
+        self.change: Callable[[Job], None] = lambda job: None
+        self.messages: list[tuple[str, str]] = []
+        self._number = 0
+
+    def left(self) -> list[Job]:
+        """Jobs that nobody cancelled."""
+        return [job for job in self.jobs.values() if not job.cancelled]
 
     def _answer(self, asked: Asked) -> Answer:
         path = re.sub(r"^/servicesNS/[^/]+/[^/]+/", "/services/", asked.path).rstrip("/")
@@ -413,6 +421,74 @@ class Fake:
         return Answer(200, ("\n".join(lines) + "\n").encode(), {}, "application/json; charset=UTF-8")
 
 
+class FakeCollector(Served):
+    """An HTTP Event Collector. An event is indexed, and acknowledged, once `index` was called or while `at_once` holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token, self.acknowledges, self.at_once, self.healthy = "hec-token", True, True, True
+        self.indexes = {"main", "tocsin"}
+        self.events: list[dict[str, Any]] = []
+        self._receipts: list[bool] = []
+        self._queue: list[tuple[int, list[dict[str, Any]]]] = []
+
+    def index(self) -> None:
+        """Write what is queued."""
+        for receipt, events in self._queue:
+            self.events += events
+            self._receipts[receipt] = True
+        self._queue.clear()
+
+    def _answer(self, asked: Asked) -> Answer:
+        if asked.path == "/services/collector/health":
+            return (
+                self._code(200, 17, "HEC is healthy")
+                if self.healthy
+                else self._code(503, 18, "HEC is unhealthy, queues are full")
+            )
+        kind, _, token = asked.headers.get("authorization", "").partition(" ")
+        if not token:
+            return self._code(401, 2, "Token is required")
+        if kind != "Splunk":
+            return self._code(401, 3, "Invalid authorization")
+        if token != self.token:
+            return self._code(403, 4, "Invalid token")
+        if self.acknowledges and "x-splunk-request-channel" not in asked.headers:
+            return self._code(400, 10, "Data channel is missing")
+        if asked.path == "/services/collector/ack":
+            if not self.acknowledges:
+                return self._code(400, 14, "ACK is disabled")
+            acks = {str(one): one < len(self._receipts) and self._receipts[one] for one in json.loads(asked.body)["acks"]}
+            return Answer(200, json.dumps({"acks": acks}).encode(), {}, "application/json")
+        return self._take(asked)
+
+    def _take(self, asked: Asked) -> Answer:
+        text, place, events = asked.body.decode(), 0, list[dict[str, Any]]()
+        decoder = json.JSONDecoder()
+        while place < len(text):
+            try:
+                event, place = decoder.raw_decode(text, place)
+            except ValueError:
+                return self._code(400, 6, "Invalid data format", **{"invalid-event-number": len(events)})
+            place += len(text[place:]) - len(text[place:].lstrip())
+            if not event.get("event"):
+                return self._code(400, 12, "Event field is required", **{"invalid-event-number": len(events)})
+            if event.get("index", "main") not in self.indexes:
+                return self._code(400, 7, "Incorrect index", **{"invalid-event-number": len(events)})
+            events.append(event)
+        if not events:
+            return self._code(400, 5, "No data")
+        receipt = len(self._receipts)
+        self._receipts.append(False)
+        self._queue.append((receipt, events))
+        if self.at_once:
+            self.index()
+        return self._code(200, 0, "Success", **({"ackId": receipt} if self.acknowledges else {}))
+
+    def _code(self, status: int, code: int, text: str, **more: int) -> Answer:
+        return Answer(status, json.dumps({"text": text, "code": code} | more).encode(), {}, "application/json; charset=UTF-8")
+
+
 # --- the wire -----------------------------------------------------------------------------------------------------------
 
 
@@ -428,7 +504,7 @@ class _Server(ThreadingHTTPServer):
         """Clients that leave early are no news here."""
 
 
-def _handler(fake: Fake) -> type[BaseHTTPRequestHandler]:
+def _handler(fake: Served) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         server_version, sys_version = "Splunkd", ""
