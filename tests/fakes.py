@@ -15,6 +15,9 @@ from tocsin.model import (
     CheckResult,
     Fitted,
     Frame,
+    Ints,
+    LogBatch,
+    LogLine,
     Outcome,
     Scores,
     Sent,
@@ -151,3 +154,47 @@ class LevelDetector:
             lower=expected - spread,
             upper=expected + spread,
         )
+
+
+class ListLogs:
+    """A log source made of lines. `dark` buckets cannot be asked, one of `sample` lines travels as text, `extra` entries are
+    counted and never travel, and `unbounded` gives every line whatever the window; `asked` remembers the windows."""
+
+    def __init__(self, lines: Iterable[LogLine]) -> None:
+        self.lines = list(lines)
+        self.dark: list[int] = []
+        self.sample = 1
+        self.extra: dict[tuple[str, str], dict[int, int]] = {}
+        self.unbounded = False
+        self.error: Exception | None = None
+        self.asked: list[Window] = []
+
+    def read(self, window: Window) -> LogBatch:
+        if self.error is not None:
+            raise self.error
+        self.asked.append(window)
+        mine = [line for line in self.lines if self.unbounded or window.start <= line.at < window.end]
+        counts: dict[tuple[str, str], Ints] = {}
+
+        def count(key: tuple[str, str], bucket: int, number: int) -> None:
+            if 0 <= bucket < len(window):
+                counts.setdefault(key, np.zeros(len(window), np.int64))[bucket] += number
+
+        for line in mine:
+            count((line.component, line.level), int(line.at - window.start) // window.span, 1)
+        for key, numbers in self.extra.items():
+            for bucket, number in numbers.items():
+                count(key, bucket, number)
+        known = np.ones(len(window), bool)
+        known[[bucket for bucket in self.dark if bucket < len(window)]] = False
+        kept = {id(line): place for place, line in enumerate(sorted(mine, key=lambda line: line.level))}
+        text = [line for line in mine if kept[id(line)] % self.sample == 0]
+        return LogBatch(window=window, counts=counts, lines=text, known=known)
+
+    def reach(self) -> tuple[int, int] | None:
+        if self.error is not None:
+            raise self.error
+        return (int(min(line.at for line in self.lines)), int(max(line.at for line in self.lines))) if self.lines else None
+
+    def check(self) -> Sequence[str]:
+        return ()

@@ -13,9 +13,11 @@ MOST_LINES = 200
 PATIENCE = 5.0
 """Seconds after its first line within which an entry goes on."""
 
+_FRAMES = r"at\s+[\w$.<>/]+[(.]|at async |\.\.\. \d+ (?:more|common frames)|--- End of "
+_CAUSES = r"(?:Caused by|Suppressed|Cause|Causée? par|Nested exception)\b"
 _GOES_ON = re.compile(
     r"\s+\S"  # indented
-    r"|\s*(?:at\s+[\w$.<>/]+[(.]|at async |\.\.\. \d+ (?:more|common frames)|--- End of |Caused by: |Suppressed: |Cause: |Causée? par|Nested exception)"
+    rf"|\s*(?:{_FRAMES}|{_CAUSES}:?)"
     r"|(?:Traceback \(most recent|During handling of the above|The above exception was)"
     r"|(?:goroutine \d+ \[|created by |exit status \d+|panic\.go|runtime\.\w+\()"
     r"|[)}\]]+[,;]?\s*$"
@@ -23,7 +25,7 @@ _GOES_ON = re.compile(
 )
 _LAST_OF_PYTHON = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception|Warning|Interrupt|Exit)(?::|\s*$)")
 _FRAME = re.compile(r"\s*(?:at\s|\.\.\. \d+ |File \"|\s+\^+|---|goroutine |created by |\s+/|\s{2,})")
-_CAUSE = re.compile(r"\s*(?:Caused by|Suppressed|Cause|Causée? par|Nested exception)\b")
+_CAUSE = re.compile(rf"\s*{_CAUSES}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import structlog
 
 from collectors.logs import state
@@ -59,9 +60,9 @@ class Learner:
 
     def understand(self, batch: LogBatch) -> list[Seen]:
         """Learn from a batch; the order of its lines does not matter."""
-        registry, start, end = self.registry, batch.window.start, batch.window.end
-        for component in sorted({component for component, _ in batch.counts} | {line.component for line in batch.lines}):
-            registry.meet(component, start, end)
+        registry, end = self.registry, batch.window.end
+        for component, (first, last) in sorted(_spans(batch).items()):
+            registry.meet(component, first, last)
         met = self._mined(batch)
         changed = self._follow(met)
         fresh = [one for one in met if one.template is not None and not one.template.name]
@@ -159,7 +160,7 @@ class Learner:
             first = known.templates[name][0]
         else:
             first = one.template.first if one.template is not None else one.at
-        new = one.at - first <= self._settings.fresh
+        new = one.at - first < max(1, self._settings.fresh)
         for what in (one.level, name, NEW if new else ""):
             if what:
                 self._keep(one.component, what, one.masked)
@@ -194,6 +195,21 @@ class Learner:
             log.warning("logs.memory_not_written", component_type=self._type, path=str(self._path), error=str(error.strerror))
         else:
             self._saved = now
+
+
+def _spans(batch: LogBatch) -> dict[str, tuple[int, int]]:
+    """When each component logged first and last in the batch, to the bucket."""
+    window = batch.window
+    found: dict[str, list[int]] = {}
+    for (component, _), numbers in batch.counts.items():
+        found.setdefault(component, []).extend(np.flatnonzero(numbers).tolist())
+    for line in batch.lines:
+        found.setdefault(line.component, []).append((int(line.at) - window.start) // window.span)
+    return {
+        component: (window.start + min(buckets) * window.span, window.start + (max(buckets) + 1) * window.span)
+        for component, buckets in found.items()
+        if buckets
+    }
 
 
 def understood(text: str, limit: int) -> tuple[str, str]:

@@ -17,8 +17,9 @@ _SPELLED = {ord(mark): f"<{name}>" for name, mark in MARK.items()} | {0xE100 + d
 _KEPT = str.maketrans("0123456789", "".join(chr(0xE100 + digit) for digit in range(10)))
 _MASKED = re.compile("<(" + "|".join(NAMES) + ")>")
 
-W = r"\w\uE000-\uE1FF"
-"""The characters of a word, masked ones among them; to be put in brackets."""
+MARKS = r"\uE000-\uE1FF"
+W = rf"\w{MARKS}"
+"""Marks, and the characters of a word with marks among them; to be put in brackets."""
 L, R = rf"(?<![{W}])", rf"(?![{W}])"
 """Where a word begins and ends."""
 

@@ -1,4 +1,6 @@
-"""What varies, and whom it is about, leaves a line before anybody looks at it: `user=bob took 12 ms` → `user=<user> took <duration>`.
+"""What varies, and whom it is about, leaves a line before anybody looks at it.
+
+    user=bob took 12 ms     →  user=<user> took <duration>
 
 Every rule runs in time linear in the line: a repetition either cannot start again inside its own run (it looks behind first), or
 ends where the next one would begin.

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from collectors.logs.marks import words
+
 if TYPE_CHECKING:
     from drain3.drain import Drain
 
@@ -27,14 +29,21 @@ QUIET = 3600
 SIMILARITY = 0.6
 
 _HEADER = re.compile(r"(?:[\[(]?(?:<(?:time|num|id|hex|size)>)[\])]?[:,|-]?\s+)+")
-# Words that turn a sentence into its opposite: lines that differ in them are never one template.
-_TURNS = re.compile(
-    r"(?i)\b(fail(?:ed|ure|s|ing)?|succe(?:ss|ssful|ssfully|eded)|time[ds]?[- ]?out|refused|reset|denied|rejected|accepted|granted|opened|closed|started|stopped"
-    r"|starting|stopping|connected|disconnected|up|down|logged (?:in|out|on|off)|login|logout|begin|end|enabled|disabled|lost|found|not|no|cannot|unable|invalid"
-    r"|expired|killed|created|deleted|added|removed|locked|unlocked|slow|full|missing|unreachable|unavailable|available|recovered|committed|rolled back|retry"
-    r"|échec|echec|réussi[es]?|reussi[es]?|refusée?|expirée?|démarrée?|demarree?|arrêtée?|arretee?|ouverte?|fermée?|fermee?|connectée?|déconnectée?|perdue?"
-    r"|trouvée?|introuvable|impossible|invalide|indisponible|disponible|supprimée?|créée?|ajoutée?|verrouillée?|lente?|pleine?|saturée?|délai|dépassée?|pas|non|aucune?)\b"
+_TURN = words(
+    "fail(?:ed|ures?|s|ing)? succe(?:ss|ssful|ssfully|eded) time[ds]?[-_]?out refused reset denied rejected accepted",
+    "granted opened closed",
+    "started stopped starting stopping connected disconnected up down in out on off login logout begin end enabled",
+    "disabled lost found not no cannot unable invalid expired killed created deleted added removed locked unlocked slow full",
+    "missing unreachable unavailable available recovered committed rolled retry",
+    "[ée]chec[s]? [ée]chou[ée]e?s? r[ée]ussie?s? refus[ée]e?s? expir[ée]e?s? d[ée]marr[ée]e?s? arr[êe]t[ée]e?s? ouverte?s?",
+    "ferm[ée]e?s? connect[ée]e?s? d[ée]connect[ée]e?s? perdue?s? trouv[ée]e?s?",
+    "introuvables? impossible invalides? indisponibles?",
+    "disponibles? supprim[ée]e?s? cr[ée]{2}e?s?",
+    "ajout[ée]e?s? verrouill[ée]e?s? lente?s? pleine?s? satur[ée]e?s? d[ée]pass[ée]e?s?",
+    "pas non aucune?",
 )
+_TURNS = re.compile(rf"(?i)\b(?:{_TURN})\b")
+"""Words that turn a sentence into its opposite: lines that differ in them are never one template."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -87,19 +96,19 @@ class Miner:
 
     def add(self, masked: str, at: int) -> Template | None:
         """The template of a masked line, met at that time; None when there is no room for one more."""
-        words = words_of(masked)
+        line = words_of(masked)
         drain = self._drain
-        cluster = drain.tree_search(drain.root_node, words, SIMILARITY, False)
+        cluster = drain.tree_search(drain.root_node, line, SIMILARITY, False)
         if cluster is None:
             if len(self.templates) >= self._most and not self._make_room(at):
                 return None
             self._counter += 1
-            template = Template(number=self._counter, words=tuple(words), first=at, last=at)
+            template = Template(number=self._counter, words=tuple(line), first=at, last=at)
             self._put(template)
             self._fresh.append(template)
         else:
             template = self.templates[cluster.cluster_id]
-            widened = tuple(drain.create_template(words, template.words))
+            widened = tuple(drain.create_template(line, template.words))
             if widened != template.words:
                 template.words = cluster.log_template_tokens = widened
         self._clock += 1
@@ -186,7 +195,7 @@ def words_of(masked: str) -> list[str]:
     header = _HEADER.match(masked)
     rest = masked[header.end() :] if header else masked
     turns = sorted({found.lower() for found in _TURNS.findall(rest[:1000])})[:4]
-    return ["=" + "+".join(turns).replace(" ", "_"), *rest.split()[:MOST_WORDS]]
+    return ["=" + "+".join(turns), *rest.split()[:MOST_WORDS]]
 
 
 def _told(words: tuple[str, ...]) -> list[str]:
@@ -210,14 +219,14 @@ def _drain() -> Drain:
         """Lines are alike by their words: that both have a number in some place says nothing."""
 
         def get_seq_distance(self, seq1: Sequence[str], seq2: Sequence[str], include_params: bool) -> tuple[float, int]:
-            same = words = wild = 0
+            same = told = wild = 0
             for one, other in zip(seq1, seq2, strict=True):
                 if one == WILD:
                     wild += 1
                 if one == other and one[0] == "<":
                     continue
-                words += 1
+                told += 1
                 same += one == other
-            return (same / words if words else 1.0), wild
+            return (same / told if told else 1.0), wild
 
     return Worded(depth=5, sim_th=SIMILARITY, max_children=100, param_str=WILD)

@@ -27,6 +27,7 @@ _KEYS = {
 }
 _SEPARATOR = re.compile("[=:]")
 _VALUE = re.compile(r"""\s{0,3}(?:(?i:bearer|basic|negotiate)\s{1,3})?("[^"]*"|'[^']*'|[^\s"',;&)\]}|]+)""")
+_IN_KEY = re.compile(rf"[{W}-]")
 _LONGEST_KEY = 24
 # What follows "user" in a sentence without being somebody's name.
 _NO_NAME = words(
@@ -45,7 +46,7 @@ _EMAIL = re.compile(rf"(?<![{W}.+%-])[\w.+%-]+@[\w-]+(?:\.[\w-]+)*")
 _BEARER = re.compile(rf"(?i:{L}(bearer|basic)\s{{1,3}})[\w.+/=~-]{{8,}}")
 _SENTENCE = re.compile(
     rf"(?i:{L}((?:user|utilisateur|utilisatrice|login|account|compte)\s{{1,3}}))"
-    rf"""(?!(?i:{_NO_NAME}){R})(["']?)[{W}][{W}.@\\-]*\2(?<!\.)"""
+    rf"""(?!(?i:{_NO_NAME}){R})(["']?)\w[{W}.@\\-]*\2(?<!\.)"""
 )
 _CIVIL = re.compile(
     rf"{L}((?:M\.|Mme|Mlle|Mr\.?|Mrs\.?|Ms\.?|Monsieur|Madame|Mademoiselle)\s)[A-ZÀ-Þ][\w’'-]*(?:\s[A-ZÀ-Þ][\w’'-]*){{0,2}}"
@@ -86,7 +87,7 @@ def _hide_values(text: str) -> str:
         while end > done and text[end - 1] in " \"'":
             end -= 1
         start = end
-        while start > done and end - start < _LONGEST_KEY and (text[start - 1].isalnum() or text[start - 1] in "_-"):
+        while start > done and end - start < _LONGEST_KEY and _IN_KEY.match(text, start - 1):
             start -= 1
         mark = _KEYS.get(text[start:end].lower().replace("-", "_"))
         value = _VALUE.match(text, found.end()) if mark is not None else None

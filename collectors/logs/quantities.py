@@ -35,7 +35,10 @@ _MONTH_FIRST = re.compile(
     rf"(?<![{W}.,:/-]){_MONTH}\s{{1,3}}\d{{1,2}}(?:st|nd|rd|th)?(?![\d.:hH])(?:,?\s\d{{4}}(?![\d:]))?{_DATED}(?:\s\d{{4}}(?!\d))?"
 )
 _BEFORE_NUMBER = re.compile(r"[A-Za-zéûÉÛ.]\s{1,3}\d")
-_MONTH_HINTS = tuple("jan feb fév fev mar apr avr may mai jun juin jul juil aug aou aoû sep oct nov dec déc".split())
+_MONTH_HINTS = (
+    *("jan", "feb", "fév", "fev", "mar", "apr", "avr", "may", "mai", "jun", "juin", "jul", "juil", "aug", "aou", "aoû"),
+    *("sep", "oct", "nov", "dec", "déc"),
+)
 _DAY_BEFORE = re.compile(rf"{L}{_DAY}(?={MARK['time']})")
 
 
@@ -61,8 +64,11 @@ _CODE_HINTS = (
     *("kb", "ah", "http/", "tls", "utf-", "iso", "sha-", "aes"),
 )
 _NAMES_WITH_DIGITS = frozenset(
-    "log4j log4j2 utf8 utf16 x86_64 amd64 x64 win32 ipv4 ipv6 ip4 ip6 sha1 sha256 sha384 sha512 md5 base64 oauth2 s3 ec2 k8s"
-    " i18n l10n db2 h2 h2c http2 c3p0 junit4 junit5 w3c p12 x509 rs256 hs256 mp3 mp4 log1 ssh2 sslv3 tlsv1".split()
+    (
+        *("log4j", "log4j2", "utf8", "utf16", "x86_64", "amd64", "x64", "win32", "ipv4", "ipv6", "ip4", "ip6", "sha1", "sha256"),
+        *("sha384", "sha512", "md5", "base64", "oauth2", "s3", "ec2", "k8s", "i18n", "l10n", "db2", "h2", "h2c", "http2", "c3p0"),
+        *("junit4", "junit5", "w3c", "p12", "x509", "rs256", "hs256", "mp3", "mp4", "ssh2", "sslv3", "tlsv1"),
+    )
 )
 _STATUS = re.compile(
     r"""((?:HTTP/\d(?:\.\d)?|(?i:\b(?:status(?:[_ ]?code)?|statut|code(?:[_ ]http)?|http|returned|retourn[ée])))["']?"""
@@ -104,8 +110,8 @@ def _word(found: re.Match[str]) -> str:
         return kept(word)
     if word.isdecimal():
         return MARK["num"]
-    if len(word) >= 8 and _HEXADECIMAL.fullmatch(word) or word[:2] in ("0x", "0X"):
+    if (len(word) >= 8 and _HEXADECIMAL.fullmatch(word)) or word[:2] in ("0x", "0X"):
         return MARK["hex"]
-    if "_" not in word and (len(word) >= 20 or (len(word) >= 5 and len(_DIGITS.findall(word)) >= 2)):
+    if "_" not in word and (len(word) >= 20 or (len(word) >= 4 and len(_DIGITS.findall(word)) >= 2)):
         return MARK["id"]
     return _DIGITS.sub(MARK["num"], word)

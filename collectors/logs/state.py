@@ -126,10 +126,10 @@ def _template(one: Any) -> Template:
 def _known(one: Any, most_templates: int) -> Known:
     templates = _dict(one["templates"], most_templates)
     levels = _levels(one["levels"])
-    if not isinstance(one["other"], bool):
+    if one["other"] not in (True, False):
         raise ValueError("no component")
     followed = {_named(name): [_time(first), _time(last)] for name, (first, last) in templates.items()}
-    return Known(first=_time(one["first"]), last=_time(one["last"]), levels=levels, templates=followed, other=one["other"])
+    return Known(first=_time(one["first"]), last=_time(one["last"]), levels=levels, templates=followed, other=bool(one["other"]))
 
 
 def _levels(value: Any) -> set[str]:

@@ -7,10 +7,6 @@ import re
 from collections.abc import Mapping
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]{0,32}[ -/]?[@-~]|\x1b[@-Z\\-_]")
-# Controls, separators that end lines elsewhere, invisible and direction-changing characters, halves of pairs, private ones.
-_HARMFUL = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\ue000-\uf8ff\U000e0000-\U0010ffff]"
-)
 _SPACES = re.compile(r"\s+")
 _TEXT_KEYS = ("message", "msg", "log", "@message", "MESSAGE", "short_message", "body", "text", "event")
 _LEVEL_KEYS = (
@@ -33,12 +29,11 @@ def harmless(text: str, most: int) -> str:
     """One line of at most `most` bytes without control characters; line breaks become ` | `. Harmless again is the same."""
     if len(text) > most:
         text = text[:most]
-    if not text.isprintable():  # line breaks, controls, invisible and private characters, halves of pairs
+    if not text.isprintable():  # controls, line ends, invisible, direction-changing and private characters, halves of pairs
         text = _ANSI.sub("", text)
         if "\n" in text or "\r" in text:
             text = " | ".join(part for part in (part.strip() for part in text.splitlines()) if part)
-        text = _HARMFUL.sub(" ", text)
-        text = _SPACES.sub(" ", text)
+        text = _SPACES.sub(" ", "".join(char if char.isprintable() else " " for char in text))
     elif "  " in text:
         text = _SPACES.sub(" ", text)
     text = text.strip()
