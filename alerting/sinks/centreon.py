@@ -59,7 +59,8 @@ class _WebApi:
         said: dict[int, tuple[str, str]] = {}
         for place, result in enumerate(results):
             try:
-                said[place] = result_fields(result)
+                text, perf = result_fields(result)
+                said[place] = text.replace("\\n", " / "), perf  # the API takes no backslash, so no second line
                 going.append(place)
             except ValueError as error:
                 outcomes[place] = Outcome(sent=Sent.NO, why=str(error))
