@@ -111,6 +111,7 @@ def fold(
     counts = sizes or {}
     bundle(lambda one: ((f"group {name}", GROUP) for name in one.groups), lambda name: _enough(counts.get(name, 0), storm))
     bundle(lambda one: ((f"type {one.incident.component_type}", GROUP),), lambda name: _enough(counts.get(name, 0), storm))
+    folds = {identity: replace(one, root=_end_of(one.root, folds)) for identity, one in folds.items()}
     return _without_retractions(folds, {one.incident.id: one.incident for one in ranked}, storm, shown)
 
 
@@ -186,12 +187,21 @@ def _onto_roots(left: Sequence[Situated], roots: Sequence[Situated], storm: Stor
         return
     for member in left:
         for above in reversed(member.above):
-            found = next((root for root in at.get(above.name, ()) if _explains(root.incident, member.incident, storm)), None)
+            candidates = (root.incident for root in at.get(above.name, ()) if _explains(root.incident, member.incident, storm))
+            # Where parents stand in a circle, the first one found stays: all of them folded would be nobody shown.
+            found = next((root for root in candidates if _end_of(root.id, folds) != member.incident.id), None)
             if found is not None:
                 what = "parent" if above.stage == PARENT else "dependency"
-                why = f"{what} {above.name} is in trouble ({found.incident.id[:8]})"
-                folds[member.incident.id] = Fold(root=found.incident.id, stage=above.stage, behind=above.name, reason=why)
+                why = f"{what} {above.name} is in trouble ({found.id[:8]})"
+                folds[member.incident.id] = Fold(root=found.id, stage=above.stage, behind=above.name, reason=why)
                 break
+
+
+def _end_of(identity: str, folds: Mapping[str, Fold]) -> str:
+    """The incident on which this one is shown in the end."""
+    while identity in folds:
+        identity = folds[identity].root
+    return identity
 
 
 def _explains(root: Incident, member: Incident, storm: Storm) -> bool:

@@ -16,8 +16,8 @@ JUDGED, PRECISE = 10, 0.5
 """For `notify`: alerts that people judged, and the share of them that was useful."""
 LOOKS_BACK = 14
 """Days from which the false-alarm rate is measured."""
-_CERTAIN = 1.645
-"""Standard deviations of a one-sided 95 %."""
+_CERTAIN = 2.326
+"""Standard deviations of a one-sided 99 %: it is asked every hour."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +107,7 @@ def below(rung: Rung) -> Rung:
 
 
 def at_least(count: int) -> float:
-    """What is expected at least, with 95 % certainty, where `count` were seen (Wilson and Hilferty's Poisson bound)."""
+    """What is expected at least, with 99 % certainty, where `count` were seen (Wilson and Hilferty's Poisson bound)."""
     if count == 0:
         return 0.0
     return count * max(0.0, 1 - 1 / (9 * count) - _CERTAIN / (3 * math.sqrt(count))) ** 3
