@@ -122,22 +122,12 @@ def plain_search(text: str) -> str:
 
 def _outside_quotes(text: str) -> str:
     """What does not stand in quotes, each quoted piece replaced by a blank."""
-    kept, inside, skip = [], False, False
-    for letter in text:
-        if skip:
-            skip = False
-            continue
-        if letter == "\\":
-            skip = True
-            continue
-        if letter == '"':
-            inside = not inside
-            kept.append(" ")
-        elif not inside:
-            kept.append(letter)
-    if inside or skip:
+    rest = re.sub(r'"(?:[^"\\]|\\.)*"', " ", text)
+    if '"' in rest:
         raise ValueError("a quote does not close")
-    return "".join(kept)
+    if "\\" in rest:
+        raise ValueError("holds a backslash outside quotes, where it may or may not mean something: put it in quotes")
+    return rest
 
 
 # --- functions ------------------------------------------------------------------------------------------------------
