@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import socket
 import ssl
 import threading
 import time
@@ -149,7 +150,7 @@ class Served:
         try:
             yield server.server_address[1]
         finally:
-            server.stopping.set()
+            server.hang_up()
             server.shutdown()
             server.server_close()
             thread.join()
@@ -499,6 +500,22 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.stopping = threading.Event()
+        self.open: set[socket.socket] = set()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self.open.discard(request)
+        super().shutdown_request(request)
+
+    def hang_up(self) -> None:
+        """End the conversations that go on, as a server that dies does."""
+        self.stopping.set()
+        for request in list(self.open):
+            with suppress(OSError):
+                request.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients that leave early are no news here."""

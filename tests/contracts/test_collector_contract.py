@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,8 +17,10 @@ import pytest
 from collectors.elastic import ElasticCollector, ElasticSettings
 from collectors.files import PLUGIN as FILES
 from collectors.files import FilesSettings
+from collectors.splunk import Splunk, SplunkSettings
 from tests.elastic_servers import NUMBER, fill, small_server
 from tests.fakes import ListCollector
+from tests.splunk_fake import Fake
 from tocsin.errors import TransientError
 from tocsin.model import SeriesIndex, SeriesKey, Window
 from tocsin.ports import Collector, Surroundings
@@ -29,10 +32,11 @@ SPAN, START = 300, 1_767_225_600
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A collector over known samples, and how to make its source fail."""
+    """A collector over known samples, how to make its source fail, and what to do in the end."""
 
     collector: Collector
     breaks: Callable[[], None]
+    closes: Callable[[], None] = lambda: None
 
 
 def around(folder: Path) -> Surroundings:
@@ -92,7 +96,37 @@ def elasticsearch(folder: Path, samples: Samples) -> Source:
     return Source(collector=ElasticCollector(settings, around(folder), clock=lambda: newest + SPAN), breaks=server.close)
 
 
-SOURCES = [a_list, long_files, wide_files, parquet_files, elasticsearch]
+def splunk(folder: Path, samples: Samples) -> Source:
+    fake = Fake()
+    fake.states, fake.now = ["DONE"], max(time for values in samples.values() for time in values) + SPAN
+    for key, values in samples.items():
+        for time, value in values.items():
+            fake.samples.point(time, key.metric, value, host=key.component)
+    stack = ExitStack()
+    port = stack.enter_context(fake.running())
+    token = folder / "token"
+    token.write_text(fake.token)
+    settings = SplunkSettings.model_validate(
+        {
+            "host": "127.0.0.1",
+            "port": port,
+            "scheme": "http",
+            "auth": {"token": f"file:{token}"},
+            "index": "em_metrics",
+            "fields": {"cpu": "cpu", "latency.p95": "latency.p95"},
+            "limits": {"retries": 0, "per_second": 100},
+        }
+    )
+    collector = Splunk(settings, around(folder))
+
+    def closes() -> None:
+        collector.close()
+        stack.close()
+
+    return Source(collector=collector, breaks=stack.close, closes=closes)
+
+
+SOURCES = [a_list, long_files, wide_files, parquet_files, elasticsearch, splunk]
 
 
 def some_samples() -> dict[SeriesKey, dict[int, float]]:
@@ -109,9 +143,10 @@ WINDOW = Window(START - 2 * SPAN, START + 42 * SPAN, SPAN)
 
 
 @pytest.fixture(params=SOURCES, ids=lambda make: make.__name__)
-def source(request: pytest.FixtureRequest, tmp_path: Path) -> Source:
+def source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Source]:
     made: Source = request.param(tmp_path, some_samples())
-    return made
+    yield made
+    made.closes()
 
 
 def test_every_series_is_discovered_once(source: Source) -> None:
