@@ -134,7 +134,7 @@ class Logs:
             rehearsal=Scores(
                 index=index,
                 window=window,
-                surprise=np.where(np.isnan(recent.values) & ~recent.known, np.nan, tails.surprise(far, heavy=False)),
+                surprise=np.where(np.isnan(recent.values) & ~recent.known, np.nan, tails.surprise(far)),
                 expected=unknown,
                 lower=unknown,
                 upper=unknown,
@@ -175,7 +175,7 @@ class Logs:
             lower, upper = self._band(counts, expected, own, tails)
             hidden = np.isnan(counts[:, columns])
             for name, array in (
-                ("surprise", tails.surprise(far, heavy=False)),
+                ("surprise", tails.surprise(far)),
                 ("expected", expected[:, columns]),
                 ("lower", lower[:, columns]),
                 ("upper", upper[:, columns]),

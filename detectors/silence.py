@@ -101,7 +101,7 @@ class Silence:
             rehearsal=Scores(
                 index=history.index,
                 window=rehearsed,
-                surprise=Tails.from_array(array).surprise(gaps, heavy=False),
+                surprise=Tails.from_array(array).surprise(gaps),
                 expected=unknown,
                 lower=unknown,
                 upper=unknown,
@@ -151,7 +151,7 @@ class Silence:
             weights = 1.0 / own["usual"][some][:, cells_of(frame.window.starts, self.calendar)].astype(np.float64)
             there = ~np.isnan(frame.values[known[some]])
             gaps = self._gaps(there, frame.known[known[some]], weights, from_start=True)[:, columns]
-            told[some] = Tails.from_array(own["gaps"][some]).surprise(gaps, heavy=False)
+            told[some] = Tails.from_array(own["gaps"][some]).surprise(gaps)
             sparse = np.flatnonzero(own["kept"].any(axis=1))
             if len(sparse):
                 told[sparse] = self._overdue(_rows(frame, known[sparse]), own["kept"][sparse], columns)

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
@@ -16,7 +17,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from tocsin import calibration
-from tocsin.model import Desired, Floats, Frame, SeriesIndex, SeriesKey, ServiceKey, Window
+from tocsin.model import Aggregate, Desired, Floats, Frame, SeriesIndex, SeriesKey, ServiceKey, Window
 
 # --- alerting -----------------------------------------------------------------------------------------------------------
 
@@ -278,9 +279,9 @@ def naive_tail(past: list[float], least: int, deviation: float) -> float:
     """Surprise of a deviation after these past ones (NaN = none), as the definition reads.
 
     The deviation exceeded with chance p is the ceil(p * (n + 1))-th largest of n. Between 0 and the ones of 0.3, 0.1 and
-    0.05 surprise is linear; beyond the last, the exponential tail's orders of magnitude, `beyond`, become those of a
-    generalised Pareto tail. Its scale is the mean excess over the last one, the largest share of the excesses cut down to
-    the largest of the others, with three more excesses of the size that an exponential body has.
+    0.05 surprise is linear; beyond the last goes an exponential tail. Its scale is the mean excess over the last one, the
+    largest share of the excesses cut down to the largest of the others, with three more excesses of the size that an
+    exponential body has.
     """
     seen = sorted((value for value in past if not math.isnan(value)), reverse=True)
     n = len(seen)
@@ -307,5 +308,44 @@ def naive_tail(past: list[float], least: int, deviation: float) -> float:
             return low + (high - low) * (deviation - before) / (after - before)
     if deviation <= far or not some:
         return surprise
-    beyond = (deviation - far) / mean
-    return surprise + math.log1p(calibration.HEAVY * beyond) / calibration.HEAVY / math.log(10)
+    return surprise + (deviation - far) / mean / math.log(10)
+
+
+# --- checks -------------------------------------------------------------------------------------------------------------
+
+
+def checks_in_buckets(checks: Sequence[tuple[int, float]], window: Window, aggregate: Aggregate, stands: int) -> list[float]:
+    """What the results of one series of checks (time, value; NaN for one without a value) say of each bucket of a window."""
+    by_time: dict[int, list[float]] = {}
+    for when, value in checks:
+        by_time.setdefault(when, []).append(value)
+    once = []
+    for when in sorted(by_time):
+        numbers = [value for value in by_time[when] if abs(value) <= 1e30]
+        once.append((when, sum(numbers) / len(numbers) if numbers else math.nan))
+    result = []
+    for start in range(window.start, window.end, window.span):
+        own = [value for when, value in once if start <= when < start + window.span]
+        numbers = [value for value in own if not math.isnan(value)]
+        before = [(when, value) for when, value in once if when < start]
+        if numbers:
+            result.append(_aggregate_of(numbers, aggregate))
+        elif not own and before and start < before[-1][0] + stands and aggregate not in (Aggregate.SUM, Aggregate.COUNT):
+            result.append(before[-1][1])
+        else:
+            result.append(math.nan)
+    return result
+
+
+def _aggregate_of(numbers: Sequence[float], aggregate: Aggregate) -> float:
+    """`numbers` in order of time, at least one."""
+    if aggregate.value.startswith("p"):
+        return float(np.percentile(numbers, int(aggregate.value[1:])))
+    return {
+        Aggregate.MEAN: lambda: sum(numbers) / len(numbers),
+        Aggregate.SUM: lambda: sum(numbers),
+        Aggregate.MIN: lambda: min(numbers),
+        Aggregate.MAX: lambda: max(numbers),
+        Aggregate.LAST: lambda: numbers[-1],
+        Aggregate.COUNT: lambda: float(len(numbers)),
+    }[aggregate]()

@@ -1,9 +1,9 @@
 """How far from normal → how surprising: `-log10` of the probability, learnt from a series' own past deviations.
 
 The body of the distribution is what was counted, `(count + 1) / (n + 1)`; beyond the value that one in twenty exceeds it
-goes on as a generalised Pareto tail, slightly heavier than exponential. Its slope is a winsorised mean excess, so that an
-incident among the days learnt from makes it a little flatter and no more. Fails on tails much heavier than that (more
-false alarms than promised far out) and on series whose past says nothing of their future.
+goes on as an exponential tail. Its slope is a winsorised mean excess, so that an incident among the days learnt from makes
+it a little flatter and no more. Fails on tails much heavier than that (more false alarms than promised far out) and on
+series whose past says nothing of their future.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ BODY = (0.3, 0.1)
 """Probabilities of being exceeded at which the body is kept; between them surprise is linear in the deviation."""
 TAIL = 0.05
 """Where the exponential tail begins."""
-WINSOR = 0.1
-"""Share of the excesses that is cut down to the largest of the others before their mean is taken."""
-HEAVY = 0.001
-"""Shape of the tail of raw deviations: 0 would be exponential. Heavier ones keep the promise better and find much less."""
+WINSOR = 0.2
+"""Share of the excesses that is cut down to the largest of the others before their mean is taken: incidents in a hundredth of
+the past do not count."""
 PRIOR = 3.0
 """How many excesses the slope of the body is worth while few excesses were seen."""
 STEEPEST = 12.0
@@ -66,7 +65,7 @@ class Tails:
     """How large deviations are in normal times, per row, all (n_rows,).
 
     `common` and `rare` are exceeded with the probabilities of `BODY`, `far` with `10**-far_surprise`; from there each
-    `1 / steepness` of deviation is at first one more order of magnitude, later less. Rows without enough past are NaN.
+    `1 / steepness` of deviation is one more order of magnitude. Rows without enough past are NaN.
     """
 
     common: Floats
@@ -130,26 +129,21 @@ class Tails:
         """The same, but no tail is flatter than `steepness` (n_rows,) orders of magnitude per unit of deviation."""
         return replace(self, steepness=np.maximum(self.steepness, steepness))
 
-    def surprise(self, deviation: NDArray[np.floating], *, heavy: bool = True) -> Floats:
-        """Surprise of deviations (n_rows, n_buckets), all >= 0; NaN stays NaN, 0 is never surprising.
-
-        The tail is slightly heavier than exponential (`HEAVY`), unless the deviations are surprises or counts already, whose
-        tail is exponential by what they are.
-        """
+    def surprise(self, deviation: NDArray[np.floating]) -> Floats:
+        """Surprise of deviations (n_rows, n_buckets), all >= 0; NaN stays NaN, 0 is never surprising."""
         first, second = -np.log10(BODY[0]), -np.log10(BODY[1])
         common, rare, far = self.common[:, None], self.rare[:, None], self.far[:, None]
         result = first * np.minimum(deviation / np.maximum(common, _TINY), 1.0)
         result += (second - first) * np.clip((deviation - common) / np.maximum(rare - common, _TINY), 0.0, 1.0)
         result += (self.far_surprise[:, None] - second) * np.clip((deviation - rare) / np.maximum(far - rare, _TINY), 0.0, 1.0)
-        beyond = np.maximum(deviation - far, 0.0) * self.steepness[:, None]
-        result += np.log1p(HEAVY * np.log(10.0) * beyond) / (HEAVY * np.log(10.0)) if heavy else beyond
+        result += np.maximum(deviation - far, 0.0) * self.steepness[:, None]
         return np.asarray(np.minimum(result, HIGHEST), np.float64)
 
     def limit(self) -> Floats:
         """The deviation from which on surprise is above `LIMIT`, (n_rows,); infinite where none is."""
         missing = np.maximum(LIMIT - self.far_surprise, 0.0)
         with np.errstate(divide="ignore", invalid="ignore"):
-            more = np.where(missing > 0, np.expm1(HEAVY * np.log(10.0) * missing) / (HEAVY * np.log(10.0)) / self.steepness, 0.0)
+            more = np.where(missing > 0, missing / self.steepness, 0.0)
         return self.far + more
 
     def to_array(self) -> NDArray[np.float32]:
