@@ -13,6 +13,7 @@ from tocsin.model import CheckResult, Desired, Perf, ServiceKey, Severity
 from tocsin.settings import spell_duration
 
 HEARTBEAT, SOURCES, DELIVERY, ALERTING = "tocsin-heartbeat", "tocsin-sources", "tocsin-delivery", "tocsin-alerting"
+OWN_SERVICES = (HEARTBEAT, SOURCES, DELIVERY, ALERTING)
 _NAMED = 5
 
 

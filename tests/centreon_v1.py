@@ -149,7 +149,7 @@ class Clapi:
     def _service(self, action: str, values: list[str]) -> Said:
         if action == "SHOW":
             found = [(key, known) for key, known in self.services.items() if not values or values[-1] in key[1]]
-            return _rows({"host name": host, "description": name, **known} for (host, name), known in found)
+            return _rows(_service_row(host, name, known) for (host, name), known in found)
         key = (values[0], values[1])
         if action == "ADD":
             if not any(one.name == values[0] for one in self.fake.hosts.values()):
@@ -206,6 +206,20 @@ class Clapi:
                 self.fake.engine.checked.pop((host_name, name), None)
         self.applied += 1
         return _rows([])
+
+
+def _service_row(host: str, name: str, known: Mapping[str, str]) -> dict[str, str]:
+    """The columns of `SERVICE show`; a switch that is left to the template is 2, a number is empty."""
+    columns = {
+        "host name": host,
+        "description": name,
+        "check command": known.get("check_command", ""),
+        "max check attempts": known.get("max_check_attempts", ""),
+        "active checks enabled": known.get("active_checks_enabled", "2"),
+        "passive checks enabled": known.get("passive_checks_enabled", "2"),
+        "activate": known.get("activate", "1"),
+    }
+    return columns
 
 
 def _rows(rows: Any) -> Said:

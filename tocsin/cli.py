@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from tocsin import __version__, commands_alerting, commands_export, commands_sinks, commands_sources
+from tocsin import __version__, commands_alerting, commands_export, commands_provision, commands_sinks, commands_sources
 from tocsin.errors import ConfigError, TransientError
 from tocsin.options import ConfigOption, JsonOption, TypeOption, emit, load_config, open_state
 
@@ -42,6 +42,7 @@ app.add_typer(models_app, name="models")
 app.add_typer(commands_alerting.app)
 app.add_typer(commands_export.app, name="export")
 app.add_typer(commands_sinks.app)
+app.add_typer(commands_provision.app, name="provision")
 app.add_typer(commands_sources.app)
 
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from alerting.line import check_name
+from tocsin.errors import PermanentError
 from tocsin.model import ServiceKey
 
-Clapi: TypeAlias = Callable[[str, str, str], Sequence[Mapping[str, str]]]
-"""Object, action and values (joined by `;`) → the rows of the answer."""
+Clapi: TypeAlias = Callable[[str, str, Sequence[str]], Sequence[Mapping[str, str]]]
+"""Action, object and values → the rows of the answer."""
 
 TEMPLATE = "Passive-Tocsin"
 COMMAND = "tocsin-no-result"
@@ -91,17 +92,17 @@ def look(clapi: Clapi, descriptions: Iterable[str]) -> Present:
     """Read what is there: one question per distinct service name, not one per service."""
     found: dict[ServiceKey, Mapping[str, str]] = {}
     for text in dict.fromkeys(descriptions):
-        for row in clapi("SERVICE", "show", text):
+        for row in clapi("show", "SERVICE", [text]):
             key = ServiceKey(row.get("host name", ""), row.get("description", ""))
             found[key] = row
-    templates = {row.get("description") for row in clapi("STPL", "show", TEMPLATE)}
+    templates = {row.get("description") for row in clapi("show", "STPL", [TEMPLATE])}
     template: Mapping[str, str] | None = None
     if TEMPLATE in templates:
-        rows = clapi("STPL", "getparam", f"{TEMPLATE};{'|'.join([*PROMISES, 'check_command'])}")
+        rows = clapi("getparam", "STPL", [TEMPLATE, "|".join([*PROMISES, "check_command"])])
         template = rows[0] if rows else {}
     return Present(
-        hosts={row.get("name", "") for row in clapi("HOST", "show", "")},
-        command=any(row.get("name") == COMMAND for row in clapi("CMD", "show", COMMAND)),
+        hosts={row.get("name", "") for row in clapi("show", "HOST", ())},
+        command=any(row.get("name") == COMMAND for row in clapi("show", "CMD", [COMMAND])),
         template=template,
         services=found,
     )
@@ -204,15 +205,13 @@ def apply(
 
     `remember` is told of each step before the next one is taken, so that it can be taken back.
     """
-    from tocsin.errors import PermanentError  # noqa: PLC0415
-
     done, skipped = Done(), set[tuple[str, ...]]()
     for number, step in enumerate(steps):
         progress(number, len(steps))
         if step.object == "SERVICE" and step.values[:2] in skipped:
             continue
         try:
-            clapi(step.object, step.action, ";".join(step.values))
+            clapi(step.action, step.object, step.values)
         except PermanentError as error:
             done.failed.append(f"{step.says.strip('+~ ')}: {error}")
             if step.object != "SERVICE":
