@@ -76,9 +76,8 @@ def centreon(
                 print(f"! {problem}", file=sys.stderr)
             for step in plan.steps:
                 print(step.says)
-            print(
-                f"{len(plan.steps)} steps, {plan.unchanged} services are there already{'' if apply or not plan.steps else '; --apply takes them'}"
-            )
+            hint = "" if apply or not plan.steps else "; --apply takes them"
+            print(f"{len(plan.steps)} steps, {plan.unchanged} services are there already{hint}")
             if apply and plan.steps:
                 with Progress() as progress, journal.open("a", encoding="utf-8") as lines:
                     done = provision.apply(
@@ -124,8 +123,8 @@ def _api(loaded: Config, url: str | None, token: str | None) -> Iterator[Api]:
     from tocsin.centreon.api import Api, ApiSettings
     from tocsin.errors import PermanentError
 
-    entries = [loaded.deliver.sink, *([loaded.supervision] if loaded.supervision else [])]
-    known = next((one for entry in entries if isinstance(one := getattr(entry.settings, "api", None), ApiSettings)), None)
+    settings = [loaded.deliver.sink.settings, loaded.supervision.settings if loaded.supervision else None]
+    known = next((one for entry in settings if isinstance(one := getattr(entry, "api", None), ApiSettings)), None)
     if url is not None:
         try:
             known = ApiSettings.model_validate({"url": url, "token": token or "env:CENTREON_TOKEN"})
