@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
+from tests.contracts.accounts import AccountsContract
 from tests.naive import NaiveDesired
 from tocsin.errors import ConfigError, PermanentError
 from tocsin.model import Anomaly, Desired, Incident, Perf, Phase, ServiceKey, Severity, Transition, Window
@@ -56,7 +57,7 @@ def a_row(service: str = "Anomaly-web", host: str = "web-01", **changes: Any) ->
     return replace(row, **changes)
 
 
-class StateContract:
+class StateContract(AccountsContract):
     @pytest.fixture
     def open_state(self) -> Open | Iterator[Open]:
         raise NotImplementedError
