@@ -1,0 +1,182 @@
+"""Log files that grow, rotate and are packed: every entry is counted once, in its bucket."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pytest
+
+from collectors.logfiles import LogFiles, LogFilesSettings, build
+from collectors.logfiles.times import Clock
+from tocsin.errors import TransientError
+from tocsin.model import LogBatch, SeriesIndex, SeriesKey, Window
+from tocsin.ports import Surroundings
+from tocsin.timegrid import Calendar
+
+SPAN, START = 60, 1_768_212_000  # 2026-01-12 10:00 UTC, 11:00 in Paris
+WINDOW = Window(START, START + 600, SPAN)
+
+
+def around(folder: Path) -> Surroundings:
+    return Surroundings(component_type="app", calendar=Calendar("Europe/Paris"), span=SPAN, metrics={}, folder=folder)
+
+
+def source(folder: Path, **settings: object) -> LogFiles:
+    return LogFiles(LogFilesSettings.model_validate({"path": "*.log*", **settings}), around(folder))
+
+
+def entry(minute: int, text: str = "INFO all is well", second: int = 0) -> str:
+    return f"2026-01-12T10:{minute:02}:{second:02}Z {text}\n"
+
+
+def counted(batch: LogBatch, component: str = "web1") -> list[int]:
+    return list(sum((numbers for (name, _), numbers in batch.counts.items() if name == component), np.zeros(10, int)))
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("2026-01-12T10:00:00Z x", 0),
+        ("2026-01-12T11:00:00.250+01:00 x", 0.25),
+        ("[2026-01-12 11:00:00,250] x", 0.25),
+        ("2026/01/12 11:00:00 x", 0),
+        ("12/01/2026 11:00:00 x", 0),
+        ("Jan 12 11:00:00 host app: x", 0),
+        ("<11>Jan 12 11:00:00 host app: x", 0),
+        ('10.0.0.1 - bob [12/Jan/2026:11:00:00 +0100] "GET / HTTP/1.1" 200 1', 0),
+        ("[Mon Jan 12 11:00:00.500000 2026] [core:error] x", 0.5),
+        ("1768212000.500 x", 0.5),
+        ("1768212000500 x", 0.5),
+        ('{"level":"info","@timestamp":"2026-01-12T10:00:00Z","message":"x"}', 0),
+    ],
+)
+def test_the_time_of_a_line_is_read_in_many_spellings(line: str, wanted: float) -> None:
+    assert Clock(ZoneInfo("Europe/Paris"), START + 3600).read(line) == pytest.approx(START + wanted)
+
+
+@pytest.mark.parametrize(
+    "line", ["", "  at x.y(Z.java:1)", "Caused by: x", "2026-13-40 99:99:99 x", "12345 x", "Foo 12 11:00:00 x"]
+)
+def test_a_line_that_continues_another_has_no_time(line: str) -> None:
+    assert Clock(ZoneInfo("Europe/Paris"), START + 3600).read(line) is None
+
+
+def test_a_syslog_line_of_december_read_in_january_is_of_last_year() -> None:
+    at = Clock(ZoneInfo("UTC"), START).read("Dec 31 23:59:59 host x")
+    assert at == START - 11 * 86400 - 10 * 3600 - 1
+
+
+def test_entries_are_counted_in_their_buckets_and_traces_are_one(tmp_path: Path) -> None:
+    (tmp_path / "web1.log").write_text(
+        entry(0) + entry(1, "ERROR x") + "  at a.b(C.java:1)\nCaused by: y\n" + entry(1) + entry(9)
+    )
+    batch = source(tmp_path).read(WINDOW)
+    assert counted(batch) == [1, 2, 0, 0, 0, 0, 0, 0, 0, 1]
+    assert [line.text.count("\n") for line in batch.lines] == [0, 2, 0, 0]
+    assert batch.known.all()
+
+
+def test_what_is_older_than_every_file_is_not_known(tmp_path: Path) -> None:
+    (tmp_path / "web1.log").write_text(entry(5) + entry(6))
+    assert source(tmp_path).read(WINDOW).known.tolist() == [False] * 5 + [True] * 5
+
+
+def test_a_file_that_grows_is_read_on_and_one_that_rotates_is_followed(tmp_path: Path) -> None:
+    path = tmp_path / "web1.log"
+    path.write_text(entry(0))
+    logs = source(tmp_path)
+    assert counted(logs.read(WINDOW))[:3] == [1, 0, 0]
+    with path.open("a") as file:
+        file.write(entry(1) + "2026-01-12T10:02:0")
+    assert counted(logs.read(WINDOW))[:3] == [1, 1, 0]
+    with path.open("a") as file:
+        file.write("1Z INFO late\n")
+    assert counted(logs.read(WINDOW))[:3] == [1, 1, 1]
+    path.rename(tmp_path / "web1.log.1")
+    path.write_text(entry(3))
+    assert counted(logs.read(WINDOW))[:4] == [1, 1, 1, 1]
+    data = (tmp_path / "web1.log.1").read_bytes()
+    (tmp_path / "web1.log.2.gz").write_bytes(gzip.compress(data))
+    (tmp_path / "web1.log.1").unlink()
+    assert counted(logs.read(WINDOW))[:4] == [1, 1, 1, 1]
+
+
+def test_a_file_that_was_overwritten_is_read_anew(tmp_path: Path) -> None:
+    path = tmp_path / "web1.log"
+    path.write_text(entry(0, "INFO first") + entry(1))
+    logs = source(tmp_path)
+    logs.read(WINDOW)
+    path.write_text(entry(4, "INFO second, and longer than the one before it") * 3)
+    os.utime(path, (START, START))
+    assert counted(logs.read(WINDOW)) == [0, 0, 0, 0, 3, 0, 0, 0, 0, 0]
+
+
+def test_only_the_blocks_of_the_window_are_read_and_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("collectors.logfiles.source.BLOCK", 100)
+    (tmp_path / "web1.log").write_text(
+        "".join(entry(minute, second=second) for minute in range(10) for second in range(0, 60, 7))
+    )
+    logs = source(tmp_path)
+    for start in range(10):
+        window = Window(START + 60 * start, START + 60 * start + 60, SPAN)
+        assert sum(sum(numbers) for numbers in logs.read(window).counts.values()) == 9
+
+
+def test_text_beyond_the_cap_is_a_sample_and_counts_stay_exact(tmp_path: Path) -> None:
+    (tmp_path / "web1.log").write_text("".join(entry(minute, second=second) for minute in range(10) for second in range(50)))
+    batch = source(tmp_path, max_lines=100).read(WINDOW)
+    assert counted(batch) == [50] * 10
+    assert 50 <= len(batch.lines) <= 100
+    per_bucket = np.bincount([int(line.at - START) // 60 for line in batch.lines], minlength=10)
+    assert per_bucket.min() >= 5
+
+
+def test_a_table_with_a_column_of_text(tmp_path: Path) -> None:
+    rows = 'when,pod,sev,what\n2026-01-12T10:00:01Z,p1,ERROR,"a ""b"", c"\n2026-01-12T10:01:01Z,p2,INFO,d\nnever,p2,INFO,e\n'
+    (tmp_path / "all.csv.gz").write_bytes(gzip.compress(rows.encode()))
+    settings = {
+        "path": "*.csv.gz",
+        "layout": "csv",
+        "timestamp": "when",
+        "component_column": "pod",
+        "level": "sev",
+        "text": "what",
+    }
+    batch = source(tmp_path, **settings).read(WINDOW)
+    assert [(line.component, line.level, line.text) for line in batch.lines] == [("p1", "ERROR", 'a "b", c'), ("p2", "INFO", "d")]
+
+
+def test_hostile_files_break_nothing(tmp_path: Path) -> None:
+    (tmp_path / "web1.log").write_bytes(
+        b"\x00\xff\xfe" * 1000 + b"\n" + b"x" * 300_000 + b"\n" + entry(2).encode() + b"y" * 300_000
+    )
+    batch = source(tmp_path).read(WINDOW)
+    assert counted(batch)[2] == 1
+    assert len(batch.lines[0].text) < 70_000
+    (tmp_path / "web2.log.gz").write_bytes(b"\x1f\x8b\x08\x00broken")
+    with pytest.raises(TransientError, match=r"web2\.log\.gz"):
+        source(tmp_path).read(WINDOW)
+
+
+def test_a_file_without_times_and_a_folder_without_files_are_said(tmp_path: Path) -> None:
+    assert source(tmp_path).check() == [f"no file matches *.log* in {tmp_path}"]
+    (tmp_path / "web1.log").write_text("no time here\n")
+    assert source(tmp_path).check() == ["web1.log: no line begins with a time"]
+
+
+def test_a_folder_of_logs_becomes_series(tmp_path: Path) -> None:
+    for name in ("web1", "web2"):
+        (tmp_path / f"{name}.log").write_text(
+            "".join(entry(minute, f"INFO {name} served {minute} requests") for minute in range(10))
+        )
+    counts = build(LogFilesSettings(path="*.log"), around(tmp_path))
+    keys = counts.discover()
+    assert {key.component for key in keys} == {"web1", "web2"}
+    frame = counts.collect(SeriesIndex(keys), WINDOW)
+    assert list(frame.values[frame.index.rows[SeriesKey("web2", "log.lines")]]) == [1] * 10
+    assert counts.reach() == (START, START + 540)
+    assert counts.check() == []
