@@ -126,7 +126,7 @@ class Intake:
 
     def notes(self) -> list[str]:
         """What is left out, by the sources' caps or ours, a sentence each."""
-        told = [note for source in self._sources if isinstance(source.collector, Noting) for note in source.collector.notes()]
+        told = [note for source in self._sources if isinstance(source.collector, Noting) for note in source.collector.notes]
         if self.cut:
             told.append(f"{self.cut} series are left out: a component type has {MAX_SERIES:,} at most; split it, or exclude some")
         return told

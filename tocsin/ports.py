@@ -119,6 +119,7 @@ class Mannered(Protocol):
 class Noting(Protocol):
     """A collector that leaves something out, and says so."""
 
+    @property
     def notes(self) -> Sequence[str]:
         """What a cap cut or a rule could not take in, as of the last discovery, a sentence each; asks nobody."""
         ...

@@ -136,13 +136,18 @@ class Splunk:
             for name, field in self.settings.fields.items()
             if name not in there
         ]
-        if self.cut:
-            problems.append(f"{where}: {self.cut} series are left out: raise limits.max_series, or choose with include")
+        problems += self.notes
         return problems
 
     def probe(self, now: float) -> Probe:
         """As `RemoteCollector` promises."""
         return probe(self, self._surroundings.span, now)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a cap left out at the last discovery."""
+        what = f"{self.session.place}: {self.cut} series are left out: raise limits.max_series, or choose with include"
+        return (what,) if self.cut else ()
 
     def lag(self) -> float | None:
         """As `RemoteCollector` promises: from when events were indexed; of metrics, from how buckets grow between two looks."""

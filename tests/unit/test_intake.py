@@ -98,6 +98,7 @@ class Polite(ListCollector):
         self.partly = False
         self.closed = False
 
+    @property
     def notes(self) -> list[str]:
         return ["3 series are cut"]
 
