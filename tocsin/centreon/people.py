@@ -18,24 +18,10 @@ BY_A_PERSON = 1
 SERVICE_ALERT, OK = 0, 0
 MOST_REMARKS = 10_000
 _OURS = re.compile(
-    "|".join(
-        (
-            "within (?:their|the) learned band",
-            "within its static",
-            "recovered .+ after ",
-            "held back by ",
-            "would be ",
-            "static thresholds: ",
-            "withdrawn .+: late data",
-            "dans (?:leurs|la) bandes? apprise",
-            "dans ses seuils",
-            "rétabli .+ après ",
-            "retenu par ",
-            "serait ",
-            "seuils statiques : ",
-            "retiré .+ : les données",
-        )
-    )
+    r"""within\ (?:their|the)\ learned\ band | within\ its\ static | recovered\ .+\ after\b | held\ back\ by\b | would\ be\b
+    | static\ thresholds: | withdrawn\ .+:\ late\ data | dans\ (?:leurs|la)\ bandes?\ apprise | dans\ ses\ seuils
+    | rétabli\ .+\ après\b | retenu\ par\b | serait\b | seuils\ statiques\ : | retiré\ .+\ :\ les\ données""",
+    re.VERBOSE,
 )
 _NEVER = 4_000_000_000
 """Times above are -1 that was written as unsigned."""
@@ -57,7 +43,10 @@ def hosts(database: Database) -> Mapping[str, HostFacts]:
     )
     groups = _several(database, "host groups", tags, (OF_HOST, HOST_GROUP))
     categories = _several(database, "host categories", tags, (OF_HOST, HOST_CATEGORY))
-    levels = "SELECT r.id, s.level FROM resources r JOIN severities s ON s.severity_id = r.severity_id WHERE r.type = %s AND r.enabled = 1"
+    levels = (
+        "SELECT r.id, s.level FROM resources r JOIN severities s ON s.severity_id = r.severity_id"
+        " WHERE r.type = %s AND r.enabled = 1"
+    )
     severity = {int(ident): int(level) for ident, level in database.rows("severities", levels, (OF_HOST,))}
     return {
         name: HostFacts(
