@@ -80,8 +80,9 @@ def missing(to: Rung, figures: Figures, promise: float) -> Sequence[str]:
     if to in (Rung.STATUS, Rung.NOTIFY):
         if figures.rate > promise:
             told.append(f"{figures.words}, {promise:g} are promised")
-        if figures.static is not None and figures.alerts > figures.static:
-            told.append(f"{figures.alerts} alerts where the static template had {figures.static}: not better than it")
+        if figures.static is not None and figures.false > figures.static:
+            had = f"the static template had {figures.static} alerts on the same days"
+            told.append(f"{figures.false} alerts that nobody called useful, {had}: not better than it")
     if to is Rung.NOTIFY:
         judged = figures.useful + figures.noise
         if judged < JUDGED:

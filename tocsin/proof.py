@@ -69,14 +69,15 @@ def _static(history: History, kind: ComponentType, since: float, now: float, com
     if not template.thresholds:
         return None
     first, last = int(since // DAY) * DAY, int(now // kind.every) * kind.every
-    found = 0
+    found, measured = 0, False
     try:
         for start in range(first, last, DAY):
             window = Window(start, min(start + DAY, last), kind.every)
             frame = history.read(kind.name, window)
+            measured = measured or bool(frame.known.any())
             alerts = template_alerts(frame, template)
             found += len(alerts.get(component, ())) if component else sum(map(len, alerts.values()))
     except (OSError, TransientError, PermanentError) as error:
         log.warning("proof.history_unreadable", component_type=kind.name, error=str(error))
         return None
-    return found
+    return found if measured else None
