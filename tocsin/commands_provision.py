@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote
 
 import typer
 
@@ -161,7 +162,7 @@ def _wanted(loaded: Config, component_type: str | None, notes_url: str) -> Wante
     if component_type is None:
         keys |= {ServiceKey(loaded.deliver.host, name): None for name in OWN_SERVICES}
     try:
-        pages = {key: notes_url.format(host=key.host, service=key.service) for key in keys}
+        pages = {key: notes_url.format(host=quote(key.host, safe=""), service=quote(key.service, safe="")) for key in keys}
     except (KeyError, IndexError, ValueError) as error:
         raise ConfigError(f"--notes-url: {notes_url}: only {{host}} and {{service}} can be filled in") from error
     return provision.Wanted(settings=provision.settings(loaded.deliver.reassert), services=pages)

@@ -25,6 +25,7 @@ from tocsin.errors import ConfigError
 from tocsin.shard import Shard
 from tocsin.store.lock import StateLock
 from tocsin.telemetry import Metrics, tell_systemd
+from tocsin.web.pages import routes
 from tocsin.web.server import Server, application
 
 log = structlog.get_logger()
@@ -84,7 +85,8 @@ class Daemon:
             self._loaded_now()
             if self._config.http.listen is not None:
                 host, port = self._config.http.address()
-                server = Server(application(self._metrics.registry, self._why_not_ready), host, port)
+                pages = routes(lambda: self._config, lambda: self._app.state)
+                server = Server(application(self._metrics.registry, self._why_not_ready, pages), host, port)
                 server.start()
                 stack.callback(server.stop)
             deliverer = threading.Thread(target=self._deliver_loop, name="deliver", daemon=True)

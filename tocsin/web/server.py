@@ -1,9 +1,9 @@
-"""`/-/healthy`, `/-/ready` and `/metrics`, served from a thread of the daemon."""
+"""`/-/healthy`, `/-/ready`, `/metrics` and the pages for people, served from a thread of the daemon."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -15,7 +15,7 @@ from starlette.routing import Route
 from tocsin.errors import ConfigError
 
 
-def application(registry: CollectorRegistry, why_not_ready: Callable[[], str]) -> Starlette:
+def application(registry: CollectorRegistry, why_not_ready: Callable[[], str], pages: Sequence[Route] = ()) -> Starlette:
     """The pages. `why_not_ready` answers an empty string when everything works, else the reason in words."""
 
     async def healthy(_request: Request) -> Response:
@@ -28,7 +28,8 @@ def application(registry: CollectorRegistry, why_not_ready: Callable[[], str]) -
     async def metrics(_request: Request) -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
-    return Starlette(routes=[Route("/-/healthy", healthy), Route("/-/ready", ready), Route("/metrics", metrics)])
+    own = [Route("/-/healthy", healthy), Route("/-/ready", ready), Route("/metrics", metrics)]
+    return Starlette(routes=[*own, *pages])
 
 
 class Server:
