@@ -15,18 +15,15 @@ import structlog
 
 from alerting.deliver import Deliver, Delivered
 from alerting.desired import UNDELIVERABLE, Pace, Reason, want, was_seen
-from alerting.judge import JudgeState, retire
 from alerting.line import perfdata
 from alerting.selfwatch import Pulse, delivery, heartbeat, sources
 from alerting.sinks.recording import Recording
 from alerting.stages import run
 from tocsin import failpoints, learning
-from tocsin.backfill import backfill
 from tocsin.config import Config
 from tocsin.elsewhere import Elsewhere
 from tocsin.errors import ConfigError, PermanentError, TransientError
-from tocsin.late import Late, Past
-from tocsin.learning import Training
+from tocsin.late import Late
 from tocsin.model import (
     CheckResult,
     Desired,
@@ -36,6 +33,7 @@ from tocsin.model import (
     Outcome,
     Phase,
     Sent,
+    SeriesIndex,
     ServiceKey,
     Transition,
     Window,
@@ -43,6 +41,7 @@ from tocsin.model import (
 )
 from tocsin.oversight import Oversight
 from tocsin.ports import Closable, Executor, Mannered, Sink, Supervision
+from tocsin.recall import recall, retire_what_left
 from tocsin.scale.local import ProcessPool
 from tocsin.scoring import Evaluation
 from tocsin.shard import MENTIONED, STREAM, Shard
@@ -55,6 +54,7 @@ from tocsin.store.lock import prepare
 from tocsin.store.state import State
 from tocsin.telemetry import Metrics
 from tocsin.timegrid import DAY
+from tocsin.training import Trainer
 from tocsin.wellbeing import Wellbeing, notes
 
 log = structlog.get_logger()
@@ -66,8 +66,6 @@ HEARTBEAT_VALID = 120.0
 """A heartbeat older than this is not sent again: the freshness check of the far side shall notice."""
 KEEP_INCIDENTS = 400 * DAY
 KEEP_RUNS = 30 * DAY
-
-ProgressReport = Callable[[int, int], None]
 
 
 class App:
@@ -96,8 +94,6 @@ class App:
             self.shards = tuple(
                 Shard.of(kind, self.oversight.stages(kind), memory=self.folder / "sources" / kind.name) for kind in config.types
             )
-            # A training needs hundreds of megabytes for a while: never in the process that ticks.
-            self._executor = executor or ProcessPool(config.train.workers)
             pace = Pace(
                 reassert=float(config.deliver.reassert),
                 read_back=float(config.deliver.read_back),
@@ -111,9 +107,20 @@ class App:
             self._wellbeing = Wellbeing()
             self._delivery_error = ""
             for shard in self.shards:
-                self._recall(shard)
+                recall(shard, self.state, self.history)
                 self.oversight.saw(shard.name, shard.incidents.values())
-            self._retire_what_left()
+            retire_what_left(self.state, {shard.name for shard in self.shards} | {OWN})
+            # A training needs hundreds of megabytes for a while: never in the process that ticks.
+            trainer = Trainer(
+                folder=self.folder,
+                state=self.state,
+                history=self.history,
+                executor=executor or ProcessPool(config.train.workers),
+                settings=config.train,
+                metrics=self.metrics,
+                planned=self._planned,
+            )
+            self.train, self.needs_training = trainer.train, trainer.due
         except BaseException:
             self.state.close()
             raise
@@ -325,31 +332,6 @@ class App:
 
     # --- memory --------------------------------------------------------------------------------------------------------
 
-    def _recall(self, shard: Shard) -> None:
-        """Rebuild what a component type remembers from what was committed."""
-        shard.watermark = self.state.watermarks(shard.name).get((shard.name, STREAM))
-        try:
-            arrays = self.state.judge_state(shard.name) or {}
-            shard.states = {
-                signature: JudgeState.from_arrays(arrays, f"{signature}/")
-                for signature in {one.signature for one in shard.detectors}
-            }
-            if shard.kind.replay:
-                shard.past = Past.from_arrays(arrays)
-        except (PermanentError, ValueError, KeyError) as error:
-            log.error("judge_state.lost", component_type=shard.name, error=str(error))
-        back = max(MENTIONED, 2 * shard.kind.replay)
-        lately = None if shard.watermark is None else float(shard.watermark - back)
-        known = self.state.incidents(component_type=shard.name, since=lately, open_only=lately is None)
-        shard.incidents = {one.id: one for one in known if one.phase is not Phase.WITHDRAWN}
-        if shard.watermark is not None:
-            window = Window(shard.watermark, shard.watermark, shard.span).reaching_back(shard.lookback + 2 * shard.kind.replay)
-            try:
-                shard.recent = self.history.read(shard.name, window)
-                shard.restarted = bool(shard.past.checkpoints)
-            except (OSError, TransientError, PermanentError) as error:
-                log.error("history.failed", component_type=shard.name, error=str(error))
-
     def _hand_over(self, shard: Shard) -> None:
         """Take the baselines in force, if they are not those in use. A damaged file leaves the former ones in use."""
         active = self.state.active_model(shard.name)
@@ -368,107 +350,18 @@ class App:
             "model.in_force", component_type=shard.name, version=active.version, trained_to=utc(active.trained_on.end).isoformat()
         )
 
-    def _retire_what_left(self) -> None:
-        """Incidents and services of what the configuration no longer names are closed and taken down, with the reason."""
-        named = {shard.name for shard in self.shards} | {OWN}
-        for gone in self.state.desired_component_types():
-            if gone not in named:
-                self._close_all(gone)
-                self.state.forget_desired([row.service for row in self.state.all_desired(gone)])
-
-    def _close_all(self, component_type: str) -> None:
-        arrays = self.state.judge_state(component_type) or {}
-        for prefix in sorted({key.partition("/")[0] for key in arrays if not key.startswith("@")}):
-            state = JudgeState.from_arrays(arrays, f"{prefix}/")
-            closed = retire(state, state.live, state.until, "the component type is no longer configured")
-            with self.state.tick(component_type) as tick:
-                tick.put_incidents(closed.incidents)
-                tick.put_transitions(closed.transitions)
-                tick.set_judge_state(closed.state.to_arrays(f"{prefix}/"))
-
     # --- learning ----------------------------------------------------------------------------------------------------------
 
-    def needs_training(self, shard: Shard, now: float) -> bool:
-        """Whether a component type should learn now."""
-        versions = self.state.models(shard.name)
-        newest = max((version.created_at for version in versions), default=None)
-        return learning.due(newest, shard.last_training, self.config.train.every, now)
-
-    def train(
-        self,
-        shard: Shard,
-        now: float,
-        *,
-        progress: ProgressReport = lambda _done, _total: None,
-        stopped: Callable[[], bool] = lambda: False,
-        by_hand: bool = False,
-    ) -> Training:
-        """Learn a component type from its trailing history, store the version and put it in force.
-
-        `by_hand` ends a pin that a rollback left. An interrupted training stores nothing; what it read is kept.
-        """
-        shard.last_training = now
-        index = shard.intake.discover(past=True)
-        reach = shard.intake.reach(past=True)
-        if not len(index) or reach is None:
-            return Training(kind="waiting", sentence=f"{shard.name}: nothing learnt: its sources have no series yet")
-        end = Window.ending(now - shard.delay.seconds, shard.span).end
-        start = max(end - self.config.train.history // shard.span * shard.span, reach[0] // shard.span * shard.span)
-        if start >= end or reach[1] < start:
-            return Training(kind="waiting", sentence=f"{shard.name}: nothing learnt: its sources have no past yet")
-        window = Window(start, end, shard.span)
-
-        def reading(done: int, total: int) -> None:
-            self.metrics.backfilled.labels(shard.name).set(done / total)
-            progress(done, 2 * total)  # half of the bar is reading, half is fitting
-
-        read = backfill(shard.intake, self.history, shard.name, index, window, progress=reading, stopped=stopped)
-        if stopped():
-            return Training(kind="stopped", sentence=f"{shard.name}: stopped before anything was learnt; what was read is kept")
-        learnt = learning.fit_all(
-            self.history,
-            shard.name,
-            index,
-            window,
-            shard.detectors,
-            self._executor,
-            progress=lambda done, total: progress(read.total + read.total * done // total, 2 * read.total),
-            downtimes=[*self._downtimes(window), *self.oversight.planned_work(shard.kind, index.components, window)],
-            shown_at=shard.shown_at,
-        )
-        if not learnt:
-            why = f"its sources do not answer: {read.why}" if read.why else "no series has values in the history"
-            return Training(kind="waiting", sentence=f"{shard.name}: nothing learnt: {why}")
-        saved = baselines.save(learnt, self.folder / "models" / shard.name)
-        version = self.state.add_model(
-            shard.name,
-            path=str(saved.path.relative_to(self.folder)),
-            sha256=saved.sha256,
-            trained_on=window,
-            created_at=now,
-            facts={"series": len(index), "components": len(index.components)},
-            unpin=by_hand,
-        )
-        baselines.remove(self.state.prune_models(shard.name, self.config.train.keep), self.folder)
-        learnt_from = f"{utc(window.start):%Y-%m-%d %H:%M} to {utc(window.end):%Y-%m-%d %H:%M} UTC"
-        if not version.active:
-            return Training(
-                kind="stored",
-                sentence=f"{shard.name}: version {version.version} learnt from {learnt_from}; another one is pinned",
-            )
-        lacks = f"; the rest was not read: {read.why}" if read.why else ""
-        sentence = f"{shard.name}: version {version.version} learnt {len(index)} series from {learnt_from}{lacks}"
-        return Training(kind="learnt", sentence=sentence)
-
-    def _downtimes(self, window: Window) -> Sequence[Downtime]:
+    def _planned(self, shard: Shard, index: SeriesIndex, window: Window) -> Sequence[Downtime]:
         """Planned work in the window, as far as somebody knows. What cannot be asked now is learnt from as it is."""
+        ours = self.oversight.planned_work(shard.kind, index.components, window)
         if self.supervision is None:
-            return ()
+            return ours
         try:
-            return self.supervision.downtimes(window.start, window.end)
+            return [*self.supervision.downtimes(window.start, window.end), *ours]
         except (TransientError, PermanentError) as error:
             log.warning("train.downtimes_unknown", error=str(error))
-            return ()
+            return ours
 
     # --- delivery and ourselves ----------------------------------------------------------------------------------------------
 

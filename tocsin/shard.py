@@ -142,7 +142,7 @@ class Shard:
 
     def shown_at(self, component: str) -> ServiceKey:
         """The service that shows a component."""
-        return self.kind.alert.to.key(component, self.name, next(iter(self.detectors)).signature)
+        return self.kind.alert.to.key(component, self.name, "")
 
     @property
     def patience(self) -> int:
