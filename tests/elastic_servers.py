@@ -45,15 +45,22 @@ def call(url: str, method: str, path: str, body: Any = None, *, headers: Mapping
         return json.loads(answer.read())
 
 
-def fill(url: str, index: str, documents: Iterable[Mapping[str, Any]], properties: Mapping[str, Any] | None = None) -> None:
+def fill(
+    url: str,
+    index: str,
+    documents: Iterable[Mapping[str, Any]],
+    properties: Mapping[str, Any] | None = None,
+    *,
+    headers: Mapping[str, str] | None = None,
+) -> None:
     """Create the index where it is not there yet and put documents into it."""
     try:
-        call(url, "PUT", f"/{index}", {"mappings": {"properties": {**HOSTS, **(properties or {})}}})
+        call(url, "PUT", f"/{index}", {"mappings": {"properties": {**HOSTS, **(properties or {})}}}, headers=headers)
     except urllib.error.HTTPError as error:
         error.close()
     lines: list[Any] = []
     for document in documents:
         lines += [{"index": {"_index": index}}, dict(document)]
     for start in range(0, len(lines), 4000):
-        answer = call(url, "POST", "/_bulk?refresh=true", lines[start : start + 4000])
+        answer = call(url, "POST", "/_bulk?refresh=true", lines[start : start + 4000], headers=headers)
         assert not answer["errors"], str(answer)[:500]
