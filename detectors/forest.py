@@ -19,7 +19,7 @@ from tocsin.model import Baseline, Fitted, Floats, Scores
 from tocsin.ports import Plugin, Surroundings
 from tocsin.settings import Settings
 
-LEVELS = 7
+LEVELS = 8
 SAMPLE = 1 << LEVELS
 """Rows that each tree is grown from."""
 STEPS = 20.0
@@ -29,7 +29,7 @@ WALKS = 1 << 14
 
 
 class ForestSettings(Settings):
-    """`trees`: more are steadier, and cost as much more time and memory (384 bytes each, per component)."""
+    """`trees`: more are steadier, and cost as much more time and memory (768 bytes each, per component)."""
 
     trees: int = 64
 
@@ -74,8 +74,9 @@ class Forest:
         )
 
     def far(self, arrays: Arrays, rows: Floats) -> Floats:
-        """How many levels earlier than as late as possible a row is alone, in the mean over the trees."""
-        return 16.0 - path_length(arrays["nodes"], arrays["leaves"], in_steps(rows))
+        """How few levels there are, in the mean over the trees, until a row is alone: -log of those beyond the first, so that the
+        little that is left between strange and stranger is not lost."""
+        return -np.log(np.maximum(path_length(arrays["nodes"], arrays["leaves"], in_steps(rows)) - 1.0, 0.05))
 
 
 def in_steps(rows: Floats) -> NDArray[np.uint8]:
@@ -89,21 +90,26 @@ def path_length(nodes: NDArray[np.uint16], leaves: NDArray[np.uint8], rows: NDAr
     forests, trees, size = nodes.shape
     count, n, width = rows.shape
     flat_nodes, flat_leaves, flat = nodes.reshape(-1), leaves.reshape(-1), rows.reshape(-1)
-    levels = size.bit_length() - 1
-    total = np.empty(count * n)
-    most = max(1, WALKS // trees)
+    most = max(1, min(WALKS // trees, count * n))
     at_tree = np.arange(trees) * size
+    total = np.empty(count * n)
+    # Written into again and again: half of the time would go into making them.
+    shape = most, trees
+    where, at, code = np.empty(shape, np.intp), np.empty(shape, np.intp), np.empty(shape, np.uint16)
+    value, right = np.empty(shape, np.uint8), np.empty(shape, np.bool_)
     for first in range(0, count * n, most):
         row = np.arange(first, min(first + most, count * n))
-        root = ((row // n if forests > 1 else np.zeros_like(row)) * (trees * size))[:, None] + at_tree
+        w, a, c, v, r = (one[: len(row)] for one in (where, at, code, value, right))
+        root = ((row // n if forests > 1 else 0 * row) * (trees * size))[:, None] + at_tree
         values = (row * width)[:, None]
-        at = np.ones((len(row), trees), np.int64)
-        for _ in range(levels):
-            node = flat_nodes[root + at].astype(np.int64)
-            right = flat[values + (node >> 8)] > (node & 255)
-            at += at
-            at += right
-        total[first : first + len(row)] = flat_leaves[root + at - size].sum(axis=1, dtype=np.int64)
+        a.fill(1)
+        for _ in range(size.bit_length() - 1):
+            np.take(flat_nodes, np.add(root, a, out=w), out=c, mode="clip")
+            np.add(values, np.right_shift(c, 8), out=w)
+            np.take(flat, w, out=v, mode="clip")
+            np.greater(v, c.astype(np.uint8), out=r)  # the lower byte is the threshold
+            np.add(np.add(a, a, out=a), r, out=a)
+        total[first : first + len(row)] = flat_leaves.take(root + a - size, mode="clip").sum(axis=1, dtype=np.int64)
     return np.asarray(total / (16.0 * trees), np.float64).reshape(count, n)
 
 

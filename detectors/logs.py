@@ -109,7 +109,7 @@ class Logs:
         for learnt_from in (odd, ~odd):
             rates = hourly_rates(high[:, learnt_from], ~np.isnan(high[:, learnt_from]), cells[learnt_from], clump)
             expected[:, ~learnt_from] = rates[:, cells[~learnt_from]]
-        far = self._far(counts, expected, clump, alike, facts)
+        far = _far(self._seen(counts, expected, slice(None)), clump, alike, facts)
         asked = np.count_nonzero(~np.isnan(counts), axis=1) * span >= LEAST_DAYS * DAY
         both = min(np.count_nonzero(odd), np.count_nonzero(~odd)) * span >= DAY // 2
         tails = Tails.fit(np.where(asked[:, None] & both, far, np.nan), LEAST_BUCKETS)
@@ -171,43 +171,69 @@ class Logs:
             counts = _counts(frame.values[known], frame.known[known])
             expected = own["rates"][:, cells_of(frame.window.starts, self.calendar)].astype(np.float64)
             tails = Tails.from_array(own["tails"])
-            far = self._far(counts, expected, own["clump"], own["alike"], own)[:, columns]
-            lower, upper = self._band(counts, expected, own, tails)
-            hidden = np.isnan(counts[:, columns])
+            seen = self._seen(counts, expected, columns)
+            far = _far(seen, own["clump"], own["alike"], own)
+            lower, upper = _band(seen, own, tails)
+            hidden = np.isnan(seen.counts)
             for name, array in (
                 ("surprise", tails.surprise(far)),
-                ("expected", expected[:, columns]),
-                ("lower", lower[:, columns]),
-                ("upper", upper[:, columns]),
+                ("expected", seen.expected),
+                ("lower", lower),
+                ("upper", upper),
             ):
                 said[name][known] = np.where(hidden, np.nan, array)
         return Scores(index=frame.index, window=window, **said)
 
-    def _far(self, counts: Floats, expected: Floats, clump: Floats, alike: Floats, facts: Mapping[str, NDArray[Any]]) -> Floats:
-        """Orders of magnitude that a count is rare at its rate, or the last hour's counts at theirs, (n_series, n_buckets)."""
-        clump, alike, least = clump[:, None], alike[:, None], facts["least"][:, None]
-        above = np.where(facts["up"][:, None] & (counts - expected >= least), strangeness(counts, expected, clump, alike), 0.0)
-        above = np.where(counts > expected, above, 0.0)
+    def _seen(self, counts: Floats, expected: Floats, columns: slice) -> _Seen:
         there = ~np.isnan(counts)
-        some = _trailing(np.where(there, counts, 0.0), self._recent)
-        usual = _trailing(np.where(there, expected, 0.0), self._recent)
-        gone = facts["down"][:, None] & (some < usual) & (expected - counts >= least) & (counts < expected)
-        below = np.where(gone, strangeness(some, usual, clump, alike), 0.0)
-        far = np.maximum(above, below)
-        return np.where(there, np.where(far < NOTHING, 0.0, far), np.nan)
+        return _Seen(
+            counts=counts[:, columns],
+            expected=expected[:, columns],
+            some=_trailing(np.where(there, counts, 0.0), self._recent)[:, columns],
+            usual=_trailing(np.where(there, expected, 0.0), self._recent)[:, columns],
+        )
 
-    def _band(self, counts: Floats, expected: Floats, own: Mapping[str, NDArray[Any]], tails: Tails) -> tuple[Floats, Floats]:
-        """The counts outside which surprise is more than one in a thousand; 0 and infinity on a side that does not matter."""
-        clump, alike, least = own["clump"][:, None], own["alike"][:, None], own["least"][:, None]
-        limit = np.where(tails.far_surprise >= LIMIT, 0.0, (LIMIT - tails.far_surprise) / tails.steepness)[:, None]
-        limit = np.maximum(limit + tails.far[:, None], NOTHING)
-        upper = np.maximum(_largest_below(limit, expected, clump, alike), expected + least)
-        there = ~np.isnan(counts)
-        some = _trailing(np.where(there, counts, 0.0), self._recent) - np.where(there, counts, 0.0)
-        usual = _trailing(np.where(there, expected, 0.0), self._recent)
-        lower = np.minimum(_smallest_above(limit, usual, clump, alike) - some, expected - least)
-        lower = np.where(own["down"][:, None], np.maximum(lower, 0.0), 0.0)
-        return np.minimum(lower, expected), np.where(own["up"][:, None], upper, np.inf)
+
+@dataclass(frozen=True, kw_only=True)
+class _Seen:
+    """Counts and their rates in each bucket, and both over the hour that it ends, all (n_series, n_buckets)."""
+
+    counts: Floats
+    expected: Floats
+    some: Floats
+    usual: Floats
+
+
+def _far(seen: _Seen, clump: Floats, alike: Floats, facts: Mapping[str, NDArray[Any]]) -> Floats:
+    """Orders of magnitude that a count is rare at its rate, or the last hour's counts at theirs, (n_series, n_buckets)."""
+    least, more = facts["least"][:, None], seen.counts - seen.expected
+    above = facts["up"][:, None] & (more > 0) & (more >= least)
+    below = facts["down"][:, None] & (more < 0) & (-more >= least) & (seen.some < seen.usual)
+    far = np.where(np.isnan(seen.counts), np.nan, 0.0)
+    for where, count, rate in ((above, seen.counts, seen.expected), (below, seen.some, seen.usual)):
+        rows, columns = np.nonzero(where)
+        found = strangeness(count[rows, columns], rate[rows, columns], clump[rows], alike[rows])
+        far[rows, columns] = np.where(found < NOTHING, 0.0, found)
+    return far
+
+
+def _band(seen: _Seen, own: Mapping[str, NDArray[Any]], tails: Tails) -> tuple[Floats, Floats]:
+    """The counts outside which surprise is more than one in a thousand; 0 and infinity on a side that does not matter."""
+    shape, expected = seen.counts.shape, seen.expected
+    clump, alike, least, down, up = (
+        np.broadcast_to(own[name][:, None], shape) for name in ("clump", "alike", "least", "down", "up")
+    )
+    limit = np.where(tails.far_surprise >= LIMIT, 0.0, (LIMIT - tails.far_surprise) / tails.steepness) + tails.far
+    limit = np.broadcast_to(np.maximum(limit, NOTHING)[:, None], shape)
+    upper = np.full(shape, np.inf)
+    upper[up] = np.maximum(_largest_below(*(one[up] for one in (limit, expected, clump, alike))), (expected + least)[up])
+    lower = np.zeros(shape)
+    # Only where not even an hour of silence would be strange is there nothing to look for.
+    some = down & (strangeness(np.zeros(shape), seen.usual, clump, alike) > limit)
+    gone = _smallest_above(*(one[some] for one in (limit, seen.usual, clump, alike)))
+    rest = seen.some[some] - np.nan_to_num(seen.counts[some])
+    lower[some] = np.clip(np.minimum(gone - rest, (expected - least)[some]), 0.0, expected[some])
+    return lower, upper
 
 
 def strangeness(count: Floats, rate: Floats, clump: Floats, alike: Floats) -> Floats:
@@ -222,24 +248,26 @@ def strangeness(count: Floats, rate: Floats, clump: Floats, alike: Floats) -> Fl
 
 
 def _largest_below(limit: Floats, rate: Floats, clump: Floats, alike: Floats) -> Floats:
-    """The count above `rate` at which strangeness reaches `limit`, by bisection on a logarithmic scale."""
-    low, high = np.zeros(rate.shape), np.full(rate.shape, 60.0)
-    for _ in range(40):
-        middle = (low + high) / 2
-        below = strangeness(rate + np.expm1(middle) * (rate + 1.0), rate, clump, alike) <= limit
-        low, high = np.where(below, middle, low), np.where(below, high, middle)
-    return np.asarray(rate + np.expm1(low) * (rate + 1.0), np.float64)
+    """The count above `rate` at which strangeness reaches `limit`: Newton's method on a convex function, from beyond."""
+    wide = clump + alike * rate
+    size = rate / np.maximum(wide - 1.0, 1e-9)
+    nats = limit * np.log(10.0)
+    count = rate + np.sqrt(2.0 * nats * rate * wide) + nats * wide + 1.0
+    for _ in range(7):
+        slope = np.log(count / rate) - np.log((count + size) / (rate + size))
+        over = strangeness(count, rate, clump, alike) * np.log(10.0) - nats
+        count = np.maximum(count - np.maximum(over, 0.0) / np.maximum(slope, 1e-300), rate)
+    return np.asarray(count, np.float64)
 
 
 def _smallest_above(limit: Floats, rate: Floats, clump: Floats, alike: Floats) -> Floats:
-    """The count below `rate` at which strangeness reaches `limit`; -1 where not even none does."""
+    """The count below `rate` at which strangeness reaches `limit`, where it does at 0; by bisection."""
     low, high = np.zeros(rate.shape), np.ones(rate.shape)
-    for _ in range(30):
+    for _ in range(16):
         middle = (low + high) / 2
         above = strangeness(rate * middle, rate, clump, alike) > limit
         low, high = np.where(above, middle, low), np.where(above, high, middle)
-    enough = strangeness(np.zeros(rate.shape), rate, clump, alike) > limit
-    return np.asarray(np.where(enough, rate * high, -1.0), np.float64)
+    return np.asarray(rate * high, np.float64)
 
 
 def _counts(values: Floats, known: Bools) -> Floats:

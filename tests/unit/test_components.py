@@ -213,7 +213,7 @@ def test_trees_give_the_path_lengths_of_scikit_learns_isolation_forest() -> None
     nodes, leaves = packed(forest.estimators_, LEVELS)
     mean = path_length(nodes[None], leaves[None], rows[None])[0]
     ours = -(2.0 ** (-mean / usual_depth(np.array([SAMPLE]))[0]))
-    np.testing.assert_allclose(ours, forest.score_samples(rows.astype(np.float32)), atol=2e-3)
+    np.testing.assert_allclose(ours, forest.score_samples(rows.astype(np.float32)), atol=4e-3)
 
 
 def test_our_trees_order_rows_as_scikit_learns_forest_does() -> None:
