@@ -13,7 +13,7 @@ from collectors.manners import Manners
 from collectors.splunk import spl
 from collectors.splunk.collector import Splunk
 from collectors.splunk.plan import halves, slices
-from collectors.splunk.probing import probe
+from collectors.splunk.probing import SAMPLES, probe
 from collectors.splunk.reading import Rows, component_of
 from collectors.splunk.searches import Query, times
 from collectors.splunk.settings import SplunkSettings
@@ -82,8 +82,12 @@ class SplunkLogs:
         return self._events.lag()
 
     def probe(self, now: float) -> Probe:
-        """As `RemoteCollector` promises."""
-        return probe(self._events, self._span, now)
+        """As `RemoteCollector` promises; the samples are entries."""
+        return probe(self._events, self._span, now, self._entries)
+
+    def _entries(self, window: Window) -> tuple[str, ...]:
+        """The beginning of a few entries of the window, and with it what a tick costs is known."""
+        return tuple(f"{line.component} {line.level or '-'}: {line.text[:200]}" for line in self.read(window).lines[:SAMPLES])
 
     def close(self) -> None:
         """Cancel what runs at Splunk and give back its connections."""

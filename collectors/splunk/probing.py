@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -26,8 +26,15 @@ TOO_MUCH = ("delete_by_keyword", "edit_user", "admin_all_objects", "can_delete")
 NEEDED = "search"
 
 
-def probe(splunk: Splunk, span: int, now: float) -> Probe:
-    """Connects and looks. Raises `TransientError` or `PermanentError` when nothing can be seen at all."""
+Reader: TypeAlias = Callable[[Window], tuple[str, ...]]
+"""Reads a window as a tick does, and gives something of it to show."""
+
+
+def probe(splunk: Splunk, span: int, now: float, reader: Reader | None = None) -> Probe:
+    """Connects and looks. `reader` stands for a tick, when it is not one of `splunk` alone.
+
+    Raises `TransientError` or `PermanentError` when nothing can be seen at all.
+    """
     warnings = [*splunk.session.warnings]
     version = version_of(splunk.session)
     rights, troubles = rights_of(splunk.session, splunk.settings.limits.concurrency)
@@ -40,7 +47,8 @@ def probe(splunk: Splunk, span: int, now: float) -> Probe:
     samples: tuple[str, ...] = ()
     cost = ""
     if ends is not None and keys:
-        samples, cost = _tick(splunk, SeriesIndex(keys), Window.ending(ends[1] + span, span, BUCKETS))
+        index, window = SeriesIndex(keys), Window.ending(ends[1] + span, span, BUCKETS)
+        samples, cost = _tick(splunk, len(index), window, reader or (lambda window: shown(splunk.collect(index, window))))
     newest = None if ends is None else max(0.0, now - ends[1])
     if newest is not None and newest > OLD:
         warnings.append(f"the newest data are {spell_duration(newest)} old")
@@ -97,23 +105,23 @@ def _quota(session: Session, role: str) -> int | None:
         return None
 
 
-def _tick(splunk: Splunk, index: SeriesIndex, window: Window) -> tuple[tuple[str, ...], str]:
+def _tick(splunk: Splunk, series: int, window: Window, reader: Reader) -> tuple[tuple[str, ...], str]:
     """Some values, and what reading them took."""
     before, rows, started = splunk.session.http.usage.requests, splunk.manners.usage, time.perf_counter()
-    frame = splunk.collect(index, window)
+    samples = reader(window)
     usage, seconds = splunk.manners.usage, time.perf_counter() - started
     cost = (
-        f"{len(index)} series, {len(window)} buckets: {splunk.session.http.usage.requests - before} requests, "
+        f"{series} series, {len(window)} buckets: {splunk.session.http.usage.requests - before} requests, "
         f"{usage.rows - rows.rows} rows, {usage.bytes - rows.bytes} bytes, {seconds:.1f} s"
     )
-    return tuple(shown(frame)), cost
+    return samples, cost
 
 
-def shown(frame: Frame) -> Sequence[str]:
+def shown(frame: Frame) -> tuple[str, ...]:
     """The latest value of a few series, spread over all of them."""
     found = []
     for row in np.unique(np.linspace(0, len(frame.index) - 1, SAMPLES).astype(int)).tolist():
         values = frame.values[row][np.isfinite(frame.values[row])]
         if len(values):
             found.append(f"{frame.index[row].component} {frame.index[row].metric}: {values[-1]:g}")
-    return found
+    return tuple(found)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from collectors.splunk import PLUGIN, Splunk, SplunkSettings
-from tests.splunk_fake import Fake
+from tests.splunk_fake import Answer, Fake
 from tocsin.errors import ConfigError, PermanentError
 from tocsin.model import Aggregate, Metric, SeriesIndex, SeriesKey, Window
 from tocsin.ports import RemoteCollector, Surroundings
@@ -300,3 +300,31 @@ def test_what_splunk_cannot_compute_is_a_mistake_with_its_place(made: Any) -> No
 def test_a_secret_that_is_not_there_is_named_and_not_shown(made: Any) -> None:
     with pytest.raises(PermanentError, match="environment variable NOWHERE is not set"):
         made(**CPU, auth={"token": "env:NOWHERE"}).collect(index_of("web1/cpu"), WINDOW)
+
+
+def test_a_person_who_asks_is_told_version_rights_quota_values_and_cost(made: Any, fake: Fake) -> None:
+    probe = made(**CPU).probe(float(NOON + 300))
+    assert probe.version == "Splunk 9.4.1 (enterprise)"
+    assert probe.rights == (
+        "account: tocsin, roles: tocsin",
+        "search: yes",
+        "searches at the same time: 3, of which Tocsin uses 1 per source",
+    )
+    assert probe.lag == 60.0
+    assert probe.samples == ("db1 cpu: 24.5", "web1 cpu: 4.5", "web2 cpu: 14.5")
+    assert probe.cost.startswith("3 series, 5 buckets: 4 requests, 15 rows, ")
+    assert probe.warnings == ()
+    assert fake.left() == []
+
+
+def test_a_person_is_warned_of_what_will_go_wrong(made: Any, fake: Fake) -> None:
+    fake.quota, fake.capabilities = 1, ["search", "admin_all_objects"]
+    probe = made(**CPU).probe(float(NOON + 5000))
+    assert any("leaves nothing of the role's 1 searches" in warning for warning in probe.warnings)
+    assert any("may do more than read (admin_all_objects)" in warning for warning in probe.warnings)
+    assert any("newest data are 1h 19m old" in warning for warning in probe.warnings)
+    fake.fault("authorization|current-context", Answer(403, b"{}", kind="application/json"))
+    blind = made(index="nothing", fields={"cpu": "cpu.util"}).probe(float(NOON))
+    assert "rights: cannot be read" in blind.rights[0]
+    assert any("nothing can be seen" in warning for warning in blind.warnings)
+    assert (blind.lag, blind.samples, blind.cost) == (None, (), "")

@@ -110,3 +110,9 @@ def test_logs_true_makes_series_of_counts_and_keeps_an_example(port: int, tmp_pa
     assert "boom" in collector.example(SeriesKey("web1", "log.level.error"))
     assert collector.reach() == (NOON, NOON + 295)
     collector.close()
+
+
+def test_a_person_who_asks_sees_entries(source: SplunkLogs) -> None:
+    probe = source.probe(float(NOON + 300))
+    assert probe.samples[0].startswith("web1 info: GET /order/")
+    assert probe.cost.startswith("2 series, 5 buckets: 8 requests, 31 rows, ")
