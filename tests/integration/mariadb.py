@@ -57,7 +57,7 @@ class MariaDB:
             f"--character-sets-dir={self.share / 'charsets'}",
             f"--ssl-cert={self.folder / 'server.pem'}",
             f"--ssl-key={self.folder / 'server.key'}",
-            "--innodb-flush-log-at-trx-commit=0",
+            "--innodb-flush-log-at-trx-commit=2",
             "--innodb-doublewrite=0",
             "--innodb-buffer-pool-size=256M",
             "--innodb-log-file-size=128M",
@@ -110,10 +110,11 @@ class MariaDB:
                 cursor.execute(statement)
             cursor.execute("CREATE USER IF NOT EXISTS %s@'%%' IDENTIFIED BY %s", (USER, PASSWORD))
             cursor.execute(f"GRANT SELECT ON {name}.* TO %s@'%%'", (USER,))
+        made = Storage(self, name, connection)
         try:
-            yield Storage(self, name, connection)
+            yield made
         finally:
-            connection.close()
+            made.close()
 
     def _certificates(self) -> None:
         authority = trustme.CA()
@@ -183,7 +184,8 @@ class Storage:
         self.server, self.name, self._connection = server, name, connection
         self._ids = {"hosts": 0, "services": 0, "metrics": 0}
         self.do(
-            "INSERT INTO instances (instance_id, name, running, last_alive, deleted) VALUES (1, 'Central', 1, UNIX_TIMESTAMP(), 0)"
+            "INSERT INTO instances (instance_id, name, running, last_alive, deleted) VALUES (1, 'Central', 1, UNIX_TIMESTAMP(),"
+            " 0)"
         )
 
     def settings(self, **changes: object) -> DatabaseSettings:
@@ -201,6 +203,14 @@ class Storage:
 
     def database(self, **changes: object) -> Database:
         return Database(self.settings(**changes))
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def reconnect(self) -> None:
+        """After the server was away."""
+        self._connection.close()
+        self._connection = self.server.root(self.name)
 
     def do(self, sql: str, args: Sequence[object] = ()) -> None:
         with self._connection.cursor() as cursor:
@@ -233,11 +243,13 @@ class Storage:
         (host_name,) = self.all("SELECT name FROM hosts WHERE host_id = %s", (host,))[0]
         self.do("INSERT INTO services (host_id, service_id, description, enabled) VALUES (%s, %s, %s, 1)", (host, ident, name))
         self.do(
-            "INSERT INTO resources (id, parent_id, type, poller_id, name, parent_name, enabled) VALUES (%s, %s, 0, %s, %s, %s, 1)",
+            "INSERT INTO resources (id, parent_id, type, poller_id, name, parent_name, enabled) VALUES (%s, %s, 0, %s, %s, %s,"
+            " 1)",
             (ident, host, poller, name, host_name),
         )
         self.do(
-            "INSERT INTO index_data (id, host_id, service_id, host_name, service_description, check_interval) VALUES (%s, %s, %s, %s, %s, %s)",
+            "INSERT INTO index_data (id, host_id, service_id, host_name, service_description, check_interval) VALUES (%s, %s, %s,"
+            " %s, %s, %s)",
             (ident, host, ident, host_name, name, interval),
         )
         return ident
@@ -283,14 +295,16 @@ def tables(first_day: int, last_day: int, *, keyed: bool = True) -> Iterator[str
         f" PARTITION BY RANGE (ctime) ({parts}, PARTITION pmax VALUES LESS THAN MAXVALUE)"
     )
     yield (
-        "CREATE TABLE index_data (id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, host_name VARCHAR(255), host_id INT(11),"
+        "CREATE TABLE index_data (id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, host_name VARCHAR(255),"
+        " host_id INT(11),"
         " service_description VARCHAR(255), service_id INT(11), check_interval INT(11), special ENUM('0','1') DEFAULT '0',"
         " hidden ENUM('0','1') DEFAULT '0', to_delete INT(1) DEFAULT 0, rrd_retention INT(11),"
         " UNIQUE KEY host_service_unique_id (host_id, service_id)) ENGINE=InnoDB DEFAULT CHARSET=utf8"
     )
     yield (
         "CREATE TABLE metrics (metric_id INT(11) NOT NULL AUTO_INCREMENT PRIMARY KEY, index_id BIGINT UNSIGNED,"
-        " metric_name VARCHAR(255) CHARACTER SET utf8 COLLATE utf8_bin, data_source_type ENUM('0','1','2','3'), unit_name VARCHAR(32),"
+        " metric_name VARCHAR(255) CHARACTER SET utf8 COLLATE utf8_bin, data_source_type ENUM('0','1','2','3'),"
+        " unit_name VARCHAR(32),"
         " current_value FLOAT, warn FLOAT, warn_low FLOAT, warn_threshold_mode TINYINT(1), crit FLOAT, crit_low FLOAT,"
         " crit_threshold_mode TINYINT(1), hidden ENUM('0','1') DEFAULT '0', min FLOAT, max FLOAT, to_delete INT(1) DEFAULT 0,"
         " UNIQUE KEY index_id (index_id, metric_name)) ENGINE=InnoDB DEFAULT CHARSET=utf8"
@@ -300,7 +314,8 @@ def tables(first_day: int, last_day: int, *, keyed: bool = True) -> Iterator[str
         " last_alive INT(11), deleted TINYINT(1) NOT NULL DEFAULT 0) ENGINE=InnoDB DEFAULT CHARSET=utf8"
     )
     yield (
-        "CREATE TABLE hosts (host_id INT(11) NOT NULL PRIMARY KEY, name VARCHAR(255) NOT NULL, alias VARCHAR(100), address VARCHAR(75),"
+        "CREATE TABLE hosts (host_id INT(11) NOT NULL PRIMARY KEY, name VARCHAR(255) NOT NULL, alias VARCHAR(100),"
+        " address VARCHAR(75),"
         " instance_id INT(11) NOT NULL, enabled TINYINT(1) NOT NULL DEFAULT 1, state SMALLINT(6), KEY host_name (name))"
         " ENGINE=InnoDB DEFAULT CHARSET=utf8"
     )
@@ -315,7 +330,8 @@ def tables(first_day: int, last_day: int, *, keyed: bool = True) -> Iterator[str
     )
     yield (
         "CREATE TABLE resources (resource_id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, id BIGINT UNSIGNED NOT NULL,"
-        " parent_id BIGINT UNSIGNED NOT NULL, type TINYINT UNSIGNED NOT NULL, status TINYINT UNSIGNED, poller_id BIGINT UNSIGNED NOT NULL,"
+        " parent_id BIGINT UNSIGNED NOT NULL, type TINYINT UNSIGNED NOT NULL, status TINYINT UNSIGNED,"
+        " poller_id BIGINT UNSIGNED NOT NULL,"
         " severity_id BIGINT UNSIGNED, name VARCHAR(255), parent_name VARCHAR(255), enabled TINYINT(1) NOT NULL DEFAULT 1,"
         " UNIQUE KEY resources_id_parent_id_type_uindex (id, parent_id, type)) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4"
     )
@@ -329,29 +345,38 @@ def tables(first_day: int, last_day: int, *, keyed: bool = True) -> Iterator[str
     )
     yield (
         "CREATE TABLE severities (severity_id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, id BIGINT UNSIGNED NOT NULL,"
-        " type TINYINT UNSIGNED NOT NULL, name VARCHAR(255) NOT NULL, level INT UNSIGNED NOT NULL, icon_id BIGINT UNSIGNED NOT NULL DEFAULT 0)"
+        " type TINYINT UNSIGNED NOT NULL, name VARCHAR(255) NOT NULL, level INT UNSIGNED NOT NULL,"
+        " icon_id BIGINT UNSIGNED NOT NULL DEFAULT 0)"
         " ENGINE=InnoDB"
     )
     yield (
-        "CREATE TABLE downtimes (downtime_id INT(11) NOT NULL AUTO_INCREMENT PRIMARY KEY, entry_time INT(11), host_id INT(11) NOT NULL,"
-        " service_id INT(11), author VARCHAR(64), cancelled TINYINT(1), comment_data TEXT, deletion_time INT(11), duration INT(11),"
-        " end_time INT(11), fixed TINYINT(1), instance_id INT(11), internal_id INT(11), start_time INT(11), actual_start_time INT(11),"
+        "CREATE TABLE downtimes (downtime_id INT(11) NOT NULL AUTO_INCREMENT PRIMARY KEY, entry_time INT(11),"
+        " host_id INT(11) NOT NULL,"
+        " service_id INT(11), author VARCHAR(64), cancelled TINYINT(1), comment_data TEXT, deletion_time INT(11),"
+        " duration INT(11),"
+        " end_time INT(11), fixed TINYINT(1), instance_id INT(11), internal_id INT(11), start_time INT(11),"
+        " actual_start_time INT(11),"
         " actual_end_time INT(11), started TINYINT(1), triggered_by INT(11), type SMALLINT(6)) ENGINE=InnoDB DEFAULT CHARSET=utf8"
     )
     yield (
         "CREATE TABLE acknowledgements (acknowledgement_id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, entry_time INT NOT NULL,"
-        " host_id INT NOT NULL, service_id INT, author VARCHAR(64), comment_data VARCHAR(255), deletion_time INT, instance_id INT,"
-        " notify_contacts BOOLEAN, persistent_comment BOOLEAN, state SMALLINT, sticky BOOLEAN, type SMALLINT, KEY (entry_time)) ENGINE=InnoDB"
+        " host_id INT NOT NULL, service_id INT, author VARCHAR(64), comment_data VARCHAR(255), deletion_time INT,"
+        " instance_id INT,"
+        " notify_contacts BOOLEAN, persistent_comment BOOLEAN, state SMALLINT, sticky BOOLEAN, type SMALLINT,"
+        " KEY (entry_time)) ENGINE=InnoDB"
     )
     yield (
         "CREATE TABLE comments (comment_id INT(11) NOT NULL AUTO_INCREMENT PRIMARY KEY, entry_time INT(11) NOT NULL,"
-        " host_id INT(11) NOT NULL, service_id INT(11), author VARCHAR(64), data TEXT, deletion_time INT(11), entry_type SMALLINT(6),"
-        " expire_time INT(11), expires TINYINT(1), instance_id INT(11), internal_id INT(11) NOT NULL DEFAULT 0, persistent TINYINT(1),"
+        " host_id INT(11) NOT NULL, service_id INT(11), author VARCHAR(64), data TEXT, deletion_time INT(11),"
+        " entry_type SMALLINT(6),"
+        " expire_time INT(11), expires TINYINT(1), instance_id INT(11), internal_id INT(11) NOT NULL DEFAULT 0,"
+        " persistent TINYINT(1),"
         " source SMALLINT(6), type SMALLINT(6)) ENGINE=InnoDB DEFAULT CHARSET=utf8"
     )
     yield (
         "CREATE TABLE logs (log_id INT(11) NOT NULL AUTO_INCREMENT, ctime INT(11), host_id INT(11), host_name VARCHAR(255),"
-        " instance_name VARCHAR(255) NOT NULL DEFAULT '', msg_type TINYINT(4), output TEXT, retry INT(11), service_description VARCHAR(255),"
+        " instance_name VARCHAR(255) NOT NULL DEFAULT '', msg_type TINYINT(4), output TEXT, retry INT(11),"
+        " service_description VARCHAR(255),"
         " service_id INT(11), status TINYINT(4), type SMALLINT(6), KEY log_id (log_id), KEY ctime (ctime),"
         " KEY rq1 (host_id, service_id, msg_type, status, ctime)) ENGINE=InnoDB DEFAULT CHARSET=utf8"
     )

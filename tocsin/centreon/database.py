@@ -122,9 +122,16 @@ class Database:
             # It was closed while nobody used it (wait_timeout, a restart): that is no failure yet.
             self.close()
             cursor = self._ask(sql, args)
-        while row := cursor.fetchone():
-            yield row
-        cursor.close()
+        done = False
+        try:
+            while row := cursor.fetchone():
+                yield row
+            done = True
+        finally:
+            if done:
+                cursor.close()
+            else:
+                _forget(cursor)
 
     def _ask(self, sql: str, args: Sequence[Any]) -> Any:
         if self._connection is None:
@@ -193,6 +200,13 @@ class Database:
             limit = self._settings.statement_timeout
             return TransientError(f"{where}: not done in {limit} s (statement_timeout), and given up by the server")
         return TransientError(f"{where}: {said or type(error).__name__}")
+
+
+def _forget(cursor: Any) -> None:
+    """Left early: without this the driver would read the rest of the answer, however long, before it lets go."""
+    result, cursor.connection = cursor._result, None  # noqa: SLF001
+    if result is not None:
+        result.unbuffered_active, result.connection = False, None
 
 
 _LOST = ((2006,), (2013,), (2055,), (0,), (1927,), (4031,))
