@@ -86,6 +86,10 @@ class MariaDB:
                     pytest.skip(f"MariaDB did not start: {(self.folder / 'log').read_text(errors='replace')[-300:]}")
                 time.sleep(0.05)
 
+    @property
+    def is_down(self) -> bool:
+        return self._process is None
+
     def kill(self) -> None:
         """Ended as a crash ends it."""
         if self._process is not None:
@@ -205,7 +209,8 @@ class Storage:
         return Database(self.settings(**changes))
 
     def close(self) -> None:
-        self._connection.close()
+        if self._connection.open:
+            self._connection.close()
 
     def reconnect(self) -> None:
         """After the server was away."""
