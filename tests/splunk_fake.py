@@ -185,7 +185,7 @@ class Fake(Served):
         self.jobs: dict[str, Job] = {}
         self.saved: dict[str, str] = {}
         self.states, self.quota, self.others = ["204", "RUNNING", "DONE"], 3, 0
-        self.capabilities = ["search", "rest_properties_get"]
+        self.capabilities = ["search", "list_all_roles"]
         self.most = 50_000
         self.change: Callable[[Job], None] = lambda job: None
         self.messages: list[tuple[str, str]] = []

@@ -21,7 +21,7 @@ SAMPLES, BUCKETS = 5, 5
 """Values shown, and buckets of the tick that is measured."""
 OLD = 600
 """Seconds after which the newest data are worth a word."""
-TOO_MUCH = ("delete_by_keyword", "edit_user", "admin_all_objects", "can_delete")
+TOO_MUCH = ("delete_by_keyword", "edit_user", "admin_all_objects", "schedule_search")
 """What a reader should not be allowed to do."""
 NEEDED = "search"
 
