@@ -450,4 +450,6 @@ class App:
         hour = f"{utc(now):%Y-%m-%dT%H}"
         if self.state.claim_run("backup", hour, now):
             self.state.backup(now)
+            if (head := self.state.accounts.journal_head()) is not None:
+                log.info("journal.head", line=head.seq, digest=head.digest)
             self.state.finish_run("backup", hour, now)

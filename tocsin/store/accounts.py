@@ -201,6 +201,14 @@ class Accounts:
             return [Link(seq=row.seq, line=row.line, digest=row.digest) for row in connection.execute(query)]
 
 
+    def journal_head(self) -> Link | None:
+        """The last line: its digest stands for all of them."""
+        query = select(journal).order_by(journal.c.seq.desc()).limit(1)
+        with self._engines.reading() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else Link(seq=row.seq, line=row.line, digest=row.digest)
+
+
 def write_steps(connection: Connection, steps: Sequence[Mapping[str, Any]], incidents: Mapping[str, Mapping[str, Any]]) -> None:
     """Insert transitions that are not there yet, and a line of the journal for each of them."""
     known: set[tuple[str, int, str]] = set()
