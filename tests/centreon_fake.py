@@ -13,10 +13,11 @@ A 204 means that a line lies in the spool folder, nothing more. What a test does
 from __future__ import annotations
 
 import random
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -232,13 +233,37 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *args: object) -> None: ...
 
 
+class _Server(ThreadingHTTPServer):
+    """Knows its connections, so that a server that is gone is gone for those who were connected, too."""
+
+    def __init__(self, *args: Any) -> None:
+        self.open: set[socket.socket] = set()
+        super().__init__(*args)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, address = super().get_request()
+        self.open.add(connection)
+        return connection, address
+
+    def shutdown_request(self, request: Any) -> None:
+        self.open.discard(request)
+        super().shutdown_request(request)
+
+    def hang_up(self) -> None:
+        for connection in list(self.open):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that leave early are wanted here."""
+
+
 @contextmanager
 def centreon(*, now: Callable[[], float] = time.time) -> Iterator[Fake]:
     """A running fake, gone afterwards."""
     fake = Fake(now=now)
     handler = type("Handler", (_Handler,), {"fake": fake})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.handle_error = lambda *args: None  # type: ignore[method-assign]  # clients that leave early are wanted here
+    with _Server(("127.0.0.1", 0), handler) as server:
         fake.url = f"http://127.0.0.1:{server.server_port}/centreon"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
@@ -246,5 +271,6 @@ def centreon(*, now: Callable[[], float] = time.time) -> Iterator[Fake]:
             yield fake
         finally:
             server.shutdown()
+            server.hang_up()
             thread.join()
     assert fake.answer_faults == [], "the fake broke the contract itself"

@@ -14,10 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from collectors.centreon import Centreon, CentreonSettings
 from collectors.elastic import ElasticCollector, ElasticSettings
 from collectors.files import PLUGIN as FILES
 from collectors.files import FilesSettings
 from collectors.splunk import Splunk, SplunkSettings
+from tests.centreon_fake import centreon
 from tests.elastic_servers import NUMBER, fill, small_server
 from tests.fakes import ListCollector
 from tests.splunk_fake import Fake
@@ -126,7 +128,35 @@ def splunk(folder: Path, samples: Samples) -> Source:
     return Source(collector=collector, breaks=stack.close, closes=closes)
 
 
-SOURCES = [a_list, long_files, wide_files, parquet_files, elasticsearch, splunk]
+def centreon_api(folder: Path, samples: Samples) -> Source:
+    """Through the Web API; its database holds the same in `tests/integration`."""
+    newest = max(time for values in samples.values() for time in values)
+    stack = ExitStack()
+    fake = stack.enter_context(centreon(now=lambda: newest + SPAN))
+    for component in sorted({key.component for key in samples}):
+        service = fake.service(fake.host(component), "Checks")
+        service.samples = {key.metric: dict(values) for key, values in samples.items() if key.component == component}
+    token = folder / "token"
+    token.write_text(fake.API_TOKEN)
+    settings = CentreonSettings.model_validate(
+        {
+            "api": {"url": fake.url, "token": f"file:{token}"},
+            "fields": {"cpu": "cpu", "latency.p95": "latency.p95"},
+            "valid_for": "0s",
+            "discover_every": "0s",
+            "limits": {"retries": 0, "per_second": 1000},
+        }
+    )
+    collector = Centreon(settings, around(folder), now=lambda: newest + SPAN)
+
+    def closes() -> None:
+        collector.close()
+        stack.close()
+
+    return Source(collector=collector, breaks=stack.close, closes=closes)
+
+
+SOURCES = [a_list, long_files, wide_files, parquet_files, elasticsearch, splunk, centreon_api]
 
 
 def some_samples() -> dict[SeriesKey, dict[int, float]]:
