@@ -26,6 +26,8 @@ from tocsin.ports import Surroundings
 DAY = 86_400
 YEAR = 365 * DAY
 Shape: TypeAlias = tuple[Sequence[str], Sequence[str], str, str]
+RECENT = 6 * 3600
+"""Seconds: lateness is learnt from the present only. What was loaded into an index long after it happened tells nothing."""
 REMEMBERED = 256
 """Buckets whose rows are remembered, to see them grow."""
 
@@ -158,7 +160,9 @@ class Splunk:
         indexed = np.concatenate([page.indexed for page in rows.pages]) if rows.pages else np.zeros(0)
         if not np.isfinite(indexed).any():
             return False
-        self._lag.saw(indexed - np.concatenate([page.times for page in rows.pages]) - span)
+        ends = np.concatenate([page.times for page in rows.pages]) + span
+        recent = ends >= self._clock() - RECENT
+        self._lag.saw((indexed - ends)[recent])
         return True
 
     def close(self) -> None:
@@ -184,6 +188,8 @@ class Splunk:
         """All rows, or an error when they are not all there."""
         rows = Rows(*shape, wants=self.wants, timed=timed)
         verdict = self.searches.rows(query, rows.take, rows.fresh)
+        if verdict.kind == "too many":
+            raise PermanentError(f"{self.session.place}: {query.what}: {verdict.reason}: choose with filter, include or metrics")
         if verdict.kind != "whole":
             raise TransientError(f"{self.session.place}: {query.what}: not all of the answer came: {verdict.reason}")
         return rows
@@ -296,7 +302,7 @@ class Splunk:
         stamps = np.concatenate([page.times for page in rows.pages]) if rows.pages else np.zeros(0, np.int64)
         counts = np.bincount(np.clip((stamps - window.start) // window.span, 0, len(window) - 1), minlength=len(window))
         self._per_bucket = max(0.9 * self._per_bucket, float(rows.rows) / len(window))
-        if self.saw_late(window.span, rows):
+        if window.end < self._clock() - RECENT or self.saw_late(window.span, rows):
             return
         before = [self._seen.get(int(start)) for start in window.starts]
         again = np.array([count is not None for count in before], bool)

@@ -25,6 +25,8 @@ ENTRIES = "log.lines"
 """What the entries of a component are called where they are counted without looking at them."""
 PAGE, MOST_LINES = 1000, 10_000
 """Entries with text of one page, and of one search."""
+MOST_TEXT = 20_000
+"""Entries with text of one read, however long its window."""
 LETTERS = 8192
 """Letters of one entry that travel."""
 
@@ -121,15 +123,14 @@ class SplunkLogs:
     def _text(self, window: Window) -> list[LogLine]:
         """Some entries of every bucket, with their text; none where they cannot be had."""
         found: list[LogLine] = []
-        for part in slices(window, float(self._settings.lines), MOST_LINES):
+        each = max(1, min(self._settings.lines, MOST_TEXT // len(window)))
+        for part in slices(window, float(each), MOST_LINES):
             pages: list[LogLine] = []
 
             def take(rows: Sequence[Mapping[str, Any]], pages: list[LogLine] = pages) -> None:
                 pages.extend(line for row in rows if (line := self._line(row)) is not None)
 
-            text = spl.log_lines(
-                self._events.scope, self._settings.level, part.span, each=self._settings.lines, most=MOST_LINES, letters=LETTERS
-            )
+            text = spl.log_lines(self._events.scope, self._settings.level, part.span, each=each, most=MOST_LINES, letters=LETTERS)
             query = Query(text=text, **times(part.start, part.end), most=MOST_LINES, what="text of log entries", page=PAGE)
             try:
                 verdict = self._events.searches.rows(query, take, pages.clear)

@@ -104,7 +104,7 @@ class Session:
     def forget(self) -> None:
         """Log in anew at the next question."""
         with self._lock:
-            self._service = None
+            self._service, self._facts = None, None
             self.http.close()  # and with the connections whatever cookies came along
 
     def close(self) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from collectors.splunk import PLUGIN, Splunk, SplunkSettings
+from collectors.splunk import Splunk, SplunkSettings
 from tests.splunk_fake import Answer, Fake
+from tests.splunk_spl import Samples
 from tocsin.errors import ConfigError, PermanentError
 from tocsin.model import Aggregate, Metric, SeriesIndex, SeriesKey, Window
 from tocsin.ports import RemoteCollector, Surroundings
@@ -54,13 +58,13 @@ def made(port: int) -> Iterator[Any]:
     """Makes collectors, and closes them in the end."""
     opened: list[Splunk] = []
 
-    def make(metrics: dict[str, Metric] | None = None, *, span: int = 60, **written: Any) -> Splunk:
+    def make(metrics: dict[str, Metric] | None = None, *, span: int = 60, clock: Any = time.time, **written: Any) -> Splunk:
         around = Surroundings(
             component_type="web", calendar=Calendar("Europe/Paris"), span=span, metrics=metrics or {}, folder=Path()
         )
         given = {"host": "127.0.0.1", "port": port, "scheme": "http", "auth": {"token": "env:SPLUNK_TOKEN"}} | written
         given["limits"] = {"per_second": 100} | given.get("limits", {})
-        collector: Splunk = PLUGIN.build(SplunkSettings.model_validate(given), around)
+        collector = Splunk(SplunkSettings.model_validate(given), around, clock=clock)
         opened.append(collector)
         return collector
 
@@ -73,7 +77,7 @@ CPU = {"index": "em_metrics", "fields": {"cpu": "cpu.util"}}
 
 
 def index_of(*pairs: str) -> SeriesIndex:
-    return SeriesIndex(SeriesKey(*pair.split("/")) for pair in pairs)
+    return SeriesIndex(SeriesKey(*pair.split("|" if "|" in pair else "/")) for pair in pairs)
 
 
 def test_metrics_are_averaged_there_for_all_components_in_one_search(made: Any, fake: Fake) -> None:
@@ -227,10 +231,20 @@ def test_the_reach_is_where_the_data_begin_and_end(made: Any) -> None:
 def test_the_lag_is_read_from_when_events_were_indexed(made: Any, fake: Fake) -> None:
     for second in range(300):
         fake.samples.event(NOON + second, host=f"h{second % 60}", index="late", indexed=NOON + second // 60 * 60 + 60 + 17)
-    collector = made({"n": Metric(name="n", aggregate=Aggregate.COUNT)}, kind="tstats", index="late", fields={"n": "*"})
+    counted = {"n": Metric(name="n", aggregate=Aggregate.COUNT)}
+    collector = made(counted, kind="tstats", index="late", fields={"n": "*"}, clock=lambda: NOON + 400.0)
     assert collector.lag() is None
     collector.collect(SeriesIndex(collector.discover()), WINDOW)
     assert collector.lag() == pytest.approx(17, rel=0.12)
+
+
+def test_what_was_loaded_long_after_it_happened_tells_nothing_about_lateness(made: Any, fake: Fake) -> None:
+    for second in range(300):
+        fake.samples.event(NOON + second, host=f"h{second % 60}", index="old", indexed=NOON + 30 * 86_400)
+    counted = {"n": Metric(name="n", aggregate=Aggregate.COUNT)}
+    collector = made(counted, kind="tstats", index="old", fields={"n": "*"}, clock=lambda: NOON + 31 * 86_400.0)
+    collector.collect(SeriesIndex(collector.discover()), WINDOW)
+    assert collector.lag() is None
 
 
 def test_long_windows_are_read_in_slices_and_long_answers_in_pages(made: Any, fake: Fake) -> None:
@@ -328,3 +342,53 @@ def test_a_person_is_warned_of_what_will_go_wrong(made: Any, fake: Fake) -> None
     assert "rights: cannot be read" in blind.rights[0]
     assert any("nothing can be seen" in warning for warning in blind.warnings)
     assert (blind.lag, blind.samples, blind.cost) == (None, (), "")
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_every_frame_agrees_with_the_definition_read_slowly(data: st.DataObject, made: Any, fake: Fake) -> None:
+    span = data.draw(st.sampled_from([60, 300]))
+    hosts = st.sampled_from(["a", "b", "c d", "é", "x/y"])
+    numbers = st.floats(-1e6, 1e6).map(lambda value: round(value, 3))
+    points = data.draw(st.lists(st.tuples(hosts, st.integers(0, 1799), numbers), max_size=60))
+    kind, aggregate = data.draw(st.sampled_from(["metrics", "events"])), data.draw(st.sampled_from(Aggregate))
+    fake.samples = Samples()
+    for host, second, value in points:
+        fake.samples.point(NOON + second, "x", value, index="i", host=host)
+        fake.samples.event(NOON + second, index="i", host=host, x=str(value))
+    fake.samples.event(NOON - 1, index="i", host="a", x="1")
+    limits = {"max_rows": 1000, "page_rows": data.draw(st.sampled_from([100, 1000]))}
+    collector = made(
+        {"m": Metric(name="m", aggregate=aggregate)}, span=span, kind=kind, index="i", fields={"m": "x"}, limits=limits
+    )
+    index, window = index_of("a|m", "b|m", "c d|m", "é|m", "x/y|m"), Window(NOON, NOON + 1800, span)
+    frame = collector.collect(index, window)
+    for row, key in enumerate(index):
+        for column, start in enumerate(window.starts):
+            mine = [(at, value) for host, at, value in points if host == key.component and start <= NOON + at < start + span]
+            wanted = slowly(aggregate, mine)
+            if wanted is None:
+                wanted = 0.0 if aggregate is Aggregate.COUNT and kind == "events" and points else np.nan
+            if aggregate is Aggregate.LAST and mine:
+                newest = max(at for at, _ in mine)
+                assert frame.values[row, column] in [value for at, value in mine if at == newest]
+            elif not (np.isnan(wanted) and aggregate is Aggregate.COUNT):
+                np.testing.assert_allclose(frame.values[row, column], wanted, rtol=1e-9, atol=1e-6)
+    assert frame.known.all()
+
+
+def slowly(aggregate: Aggregate, samples: list[tuple[int, float]]) -> float | None:
+    """The definition; a percentile is the smallest value with at least so many of the samples at or below it."""
+    values = sorted(value for _, value in samples)
+    if not values:
+        return None
+    if aggregate.value.startswith("p"):
+        return values[-(-int(aggregate.value[1:]) * len(values) // 100) - 1]
+    return {
+        Aggregate.MEAN: sum(values) / len(values),
+        Aggregate.SUM: sum(values),
+        Aggregate.MIN: values[0],
+        Aggregate.MAX: values[-1],
+        Aggregate.COUNT: float(len(values)),
+        Aggregate.LAST: 0.0,
+    }[aggregate]
