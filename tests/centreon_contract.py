@@ -26,6 +26,7 @@ class Contract:
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         self._document = document
+        self._validators: dict[int, jsonschema.Draft202012Validator] = {}
         self._paths = [
             (re.compile(re.sub(r"\\\{[a-z_]+\\\}", r"[^/]+", re.escape(path))), item) for path, item in document["paths"].items()
         ]
@@ -73,7 +74,7 @@ class Contract:
         if kind.partition(";")[0] != wanted:
             return [f"{status}: {kind} and not {wanted}"]
         value: Any = json.loads(body) if wanted == "application/json" else body.decode()
-        return self._faults(f"{status}", content[wanted].get("schema", {}), value)
+        return self._faults(f"{status}", content[wanted]["schema"], value)
 
     def _operation(self, method: str, path: str) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
         for pattern, item in self._paths:
@@ -100,7 +101,9 @@ class Contract:
         return {"anyOf": [plain, {"type": "null"}]} if node.get("nullable") is True else plain
 
     def _faults(self, place: str, schema: Any, value: Any) -> list[str]:
-        validator = jsonschema.Draft202012Validator(self._schema(schema))
+        if id(schema) not in self._validators:
+            self._validators[id(schema)] = jsonschema.Draft202012Validator(self._schema(schema))
+        validator = self._validators[id(schema)]
         return [
             f"{place}: {'.'.join(map(str, error.absolute_path))}: {error.message[:200]}" for error in validator.iter_errors(value)
         ]

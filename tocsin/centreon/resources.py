@@ -137,7 +137,10 @@ Series = Mapping[str, tuple[Ints, Floats]]
 
 
 def performance(api: Api, host_id: int, service_id: int, start: str, end: str) -> Series:
-    """Averages from the round-robin files, at most some 550 of them whatever the range. Hidden metrics are left out."""
+    """Averages from the round-robin files, at most some 550 of them whatever the range, at the times at which each begins.
+
+    Hidden metrics are left out.
+    """
     path = f"/monitoring/hosts/{host_id}/services/{service_id}/metrics/performance"
     found = api.get(path, "performance of a service", {"start": start, "end": end})
     times, listed = (found.get("times"), found.get("metrics")) if isinstance(found, dict) else (None, None)
@@ -147,6 +150,8 @@ def performance(api: Api, host_id: int, service_id: int, start: str, end: str) -
     if None in stamps:
         raise Unanswered(f"{api.place}: performance of a service: {times[stamps.index(None)]!r:.40} is no time with an offset")
     when = np.array(stamps, np.float64).astype(np.int64)
+    # Each time is the end of what was averaged.
+    when -= int(when[1] - when[0]) if len(when) > 1 else 0
     result: dict[str, tuple[Ints, Floats]] = {}
     for metric in listed:
         name, data = (metric.get("metric"), metric.get("data")) if isinstance(metric, dict) else (None, None)
