@@ -20,7 +20,7 @@ from collectors.splunk.searches import Over, Query, Searches, lately, times
 from collectors.splunk.session import Session
 from collectors.splunk.settings import SplunkSettings
 from tocsin.errors import PermanentError, TransientError
-from tocsin.model import Bools, Floats, Frame, Ints, Probe, SeriesIndex, SeriesKey, Window
+from tocsin.model import Bools, Floats, Frame, Ints, Probe, SeriesIndex, SeriesKey, Window, part
 from tocsin.ports import Surroundings
 
 DAY = 86_400
@@ -60,14 +60,12 @@ class Splunk:
         self.cut = self.bad = 0
 
     def discover(self) -> tuple[SeriesKey, ...]:
-        """Every series that had a value lately (`seen`), sorted; at most `limits.max_series`, and `cut` says how many more."""
+        """Every series that had a value lately (`seen`), sorted; at most `limits.max_series`, and `notes` says when that cut."""
         found: set[SeriesKey] = set()
         for group in self.groups:
             found.update(self._inventory(group))
         keys, most = sorted(found), self.settings.limits.max_series
         self.cut = max(0, len(keys) - most)
-        if self.cut:
-            self.manners.partial(f"{self.session.place}: there are {len(keys)} series, only the first {most} are read")
         return tuple(keys[:most])
 
     def collect(self, index: SeriesIndex, window: Window) -> Frame:
@@ -80,13 +78,13 @@ class Splunk:
             rows = self._rows_of(index, group)
             if not len(rows):
                 continue
-            for part in slices(window, self._expected(index, group), self.settings.limits.max_rows):
-                columns = np.arange(len(window))[part.columns_in(window)]
+            for slice_ in slices(window, self._expected(index, group), self.settings.limits.max_rows):
+                columns = np.arange(len(window))[slice_.columns_in(window)]
                 if isinstance(trouble, TransientError):
                     cells.unknown(rows=rows, columns=columns)
                     continue
                 try:
-                    for piece, verdict, empty in self._part(cells, group, part):
+                    for piece, verdict, empty in self._part(cells, group, slice_):
                         mine = np.arange(len(window))[piece.columns_in(window)]
                         answered = True
                         nothing[mine] |= empty
@@ -145,15 +143,19 @@ class Splunk:
         """As `RemoteCollector` promises."""
         return probe(self, self._surroundings.span, now)
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a cap left out at the last discovery."""
-        what = f"{self.session.place}: {self.cut} series are left out: raise limits.max_series, or choose with include"
-        return (what,) if self.cut else ()
-
     def lag(self) -> float | None:
         """As `RemoteCollector` promises: from when events were indexed; of metrics, from how buckets grow between two looks."""
         return self._lag.p99()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was cut or left out so far, in sentences."""
+        told = []
+        if self.cut:
+            told.append(f"{self.session.place}: {self.cut} series are left out: raise limits.max_series, or choose with include")
+        if self.bad:
+            told.append(f"{self.session.place}: {self.bad} rows or values were no names, times or numbers and were left out")
+        return tuple(told)
 
     def saw_late(self, span: int, rows: Rows) -> bool:
         """Learn how late data come from when they were indexed; False when an answer does not tell."""
@@ -234,7 +236,7 @@ class Splunk:
             return
         for alias, name in group.metrics.items() if group.named else [("m0", "")]:
             pairs = zip(page.metrics, page.parts, strict=True)
-            yield alias, [f"{name or metric}[{part}]" if part else name or metric for metric, part in pairs]
+            yield alias, [part(name or metric, which) for metric, which in pairs]
 
     def _nothing_at_all(self, group: Group, window: Window) -> bool:
         """Whether an answer without a row also comes of an index without an event: then nothing was counted, not even zero.

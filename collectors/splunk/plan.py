@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from collectors.splunk import spl
 from collectors.splunk.settings import SplunkSettings
 from tocsin.errors import ConfigError
-from tocsin.model import Aggregate, Metric, Window
+from tocsin.model import Aggregate, Metric, Window, whole
 
 MOST_FUNCTIONS = 50
 """Metrics of one search."""
@@ -31,11 +31,14 @@ class Group:
 
     def answers(self, metric: str) -> bool:
         """Whether a metric of the frame comes from this search."""
-        return not self.named or (metric.partition("[")[0] if self.by else metric) in self.metrics.values()
+        return not self.named or self._whole(metric) in self.metrics.values()
 
     def counts_of(self, metric: str) -> bool:
         """Whether a metric of the frame is a count, so that what is not mentioned is zero."""
-        return (metric.partition("[")[0] if self.by else metric) in self.counts
+        return self._whole(metric) in self.counts
+
+    def _whole(self, metric: str) -> str:
+        return whole(metric, self.metrics.values()) if self.by else metric
 
 
 def aggregate_of(metric: Metric) -> Aggregate:

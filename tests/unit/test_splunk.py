@@ -17,7 +17,7 @@ from tests.splunk_fake import Answer, Fake
 from tests.splunk_spl import Samples
 from tocsin.errors import ConfigError, PermanentError
 from tocsin.model import Aggregate, Metric, SeriesIndex, SeriesKey, Window
-from tocsin.ports import RemoteCollector, Surroundings
+from tocsin.ports import Noting, RemoteCollector, Surroundings
 from tocsin.timegrid import Calendar
 
 NOON = 1_790_812_800
@@ -392,3 +392,20 @@ def slowly(aggregate: Aggregate, samples: list[tuple[int, float]]) -> float | No
         Aggregate.COUNT: float(len(values)),
         Aggregate.LAST: 0.0,
     }[aggregate]
+
+
+def test_what_is_cut_is_said(made: Any) -> None:
+    collector = made(**CPU, limits={"max_series": 2})
+    assert collector.discover() == tuple(index_of("db1/cpu", "web1/cpu"))
+    assert len(collector.notes) == 1
+    assert "1 series are left out: raise limits.max_series, or choose with include" in collector.notes[0]
+    assert any("1 series are left out" in problem for problem in collector.check())
+    assert isinstance(collector, Noting)
+
+
+def test_more_components_than_one_search_gives_are_told_what_to_do(made: Any, fake: Fake) -> None:
+    for place in range(1100):
+        fake.samples.point(NOON, "x", 1.0, host=f"h{place}")
+    collector = made(index="em_metrics", fields={"x": "x"}, limits={"max_rows": 1000, "page_rows": 1000})
+    with pytest.raises(PermanentError, match="1100 rows, more than the 1000 .* choose with filter, include or metrics"):
+        collector.discover()
