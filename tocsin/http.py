@@ -164,12 +164,13 @@ class Http:
 
         place = f"{self.place}: {what}"
         seconds, cap = details.get("total", self._limits.total), details.get("most_bytes", self._limits.bytes)
-        deadline, accept = self._clock() + seconds, details.get("accept", range(200, 300))
+        accept = details.get("accept", range(200, 300))
         wait = httpx2.Timeout(
             connect=min(self._limits.connect, seconds), read=min(self._limits.read, seconds), write=seconds, pool=seconds
         )
         try:
             client = self._open()
+            deadline = self._clock() + seconds
             request = client.build_request(
                 method,
                 self._base + path,

@@ -38,7 +38,7 @@ def collector(fake: Fake) -> Iterator[Callable[..., Centreon]]:
     def make(**settings: object) -> Centreon:
         around = Surroundings(component_type="host", calendar=Calendar("UTC"), span=300, metrics={}, folder=Path("/"))
         own = {
-            "api": {"url": fake.url, "user": USER, "password": "env:TOCSIN_TEST_PASSWORD", "timeout": "1s"},
+            "api": {"url": fake.url, "user": USER, "password": "env:TOCSIN_TEST_PASSWORD", "timeout": "2s"},
             "limits": {"retries": 0, "per_second": 1000},
             "discover_every": "0s",
         }
@@ -129,7 +129,7 @@ def test_one_service_that_cannot_be_read_is_not_known_and_the_others_are(fake: F
         {"status": 429, "headers": {"retry-after": "5"}},
         {"status": 500},
         {"status": 503},
-        {"status": 0, "wait": 1.5},
+        {"status": 0, "wait": 2.5},
         {"status": 0, "hang_up": True},
         {"status": 200, "body": b"time;humantime;cpu\n1772323200;x;1.0\n17723", "cut": 25},
         {"status": 200, "body": b"time;humantime;cpu\n1772323200;x\n"},
@@ -245,6 +245,7 @@ def test_downtimes_and_acknowledgements_come_with_names(fake: Fake) -> None:
     common = {"author_id": 3, "author_name": "jdoe", "comment": "work", "entry_time": "2026-03-01T01:00:00+01:00"}
     fake.downtimes += [
         {
+            **common, "id": 5, "host_id": service.host.id, "service_id": None, "duration": 3600,
             **common, "id": 5, "host_id": service.host.id, "service_id": None, "duration": 3600,
             "start_time": "2026-03-01T01:00:00+01:00", "end_time": "2026-03-01T02:00:00+01:00", "deletion_time": None, "actual_start_time": "2026-03-01T01:00:05+01:00",
             "actual_end_time": None, "is_started": True, "is_cancelled": False, "is_fixed": True,
