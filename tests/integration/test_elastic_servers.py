@@ -133,6 +133,33 @@ def test_pages_of_any_size_give_the_same(collect: Callable[..., ElasticCollector
     np.testing.assert_array_equal(collect(limits={"page": 100}).collect(index, WINDOW).values[:, 3:], frame.values[:, 3:])
 
 
+def test_two_thousand_components_with_ten_metrics_are_as_many_requests_as_pages(
+    settings: Callable[..., ElasticSettings], server: Running, tmp_path: Path
+) -> None:
+    names, window = [f"m{number}" for number in range(10)], Window(START, START + 3 * SPAN, SPAN)
+    documents = [
+        {"@timestamp": (start + number % SPAN) * 1000, "host": {"name": f"h{number:04d}"}}
+        | {name: float(number + place) for place, name in enumerate(names)}
+        for start in window.starts.tolist()
+        for number in range(2000)
+    ]
+    fill(server.url, "metrics-many", documents, dict.fromkeys(names, NUMBER), headers=server.headers)
+    try:
+        written = settings(index="metrics-many", fields={name: name for name in names}, limits={"page": 5000})
+        collector = ElasticCollector(written, around(tmp_path), clock=lambda: window.end)
+        index = SeriesIndex(collector.discover())
+        before = collector.manners.usage
+        frame = collector.collect(index, window)
+        after = collector.manners.usage
+        assert (after.requests - before.requests, after.rows - before.rows) == (2, 6000)
+        assert frame.known.all()
+        wanted = np.add.outer(np.arange(2000.0), np.arange(10.0)).reshape(-1)
+        np.testing.assert_array_equal(frame.values, np.repeat(wanted[:, None], 3, axis=1))
+        collector.close()
+    finally:
+        call(server.url, "DELETE", "/metrics-many", headers=server.headers)
+
+
 def test_a_limit_of_the_server_makes_the_pages_smaller(collect: Callable[..., ElasticCollector], server: Running) -> None:
     limit = "search.max_buckets"
     call(server.url, "PUT", "/_cluster/settings", {"persistent": {limit: 100}}, headers=server.headers)

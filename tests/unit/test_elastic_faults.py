@@ -235,6 +235,7 @@ def test_a_cluster_that_was_skipped_makes_holes_not_known_and_leaves_the_rest(
     assert not np.isnan(frame.values[here]).any()
     assert not frame.known[~here].any()
     assert collector.manners.state.reason == f"{fake.url}: 1 of 2 clusters skipped (lyon)"
+    assert len(collector.discover()) == len(index)
     fake.spoil = None
     assert whole(collector.collect(index, WINDOW))
 
