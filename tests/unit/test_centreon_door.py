@@ -246,8 +246,8 @@ def test_downtimes_and_acknowledgements_come_with_names(fake: Fake) -> None:
     fake.downtimes += [
         {
             **common, "id": 5, "host_id": service.host.id, "service_id": None, "duration": 3600,
-            **common, "id": 5, "host_id": service.host.id, "service_id": None, "duration": 3600,
-            "start_time": "2026-03-01T01:00:00+01:00", "end_time": "2026-03-01T02:00:00+01:00", "deletion_time": None, "actual_start_time": "2026-03-01T01:00:05+01:00",
+            "start_time": "2026-03-01T01:00:00+01:00", "end_time": "2026-03-01T02:00:00+01:00", "deletion_time": None,
+            "actual_start_time": "2026-03-01T01:00:05+01:00",
             "actual_end_time": None, "is_started": True, "is_cancelled": False, "is_fixed": True,
         },
         {**common, "id": 6, "host_id": 9999, "service_id": None, "start_time": "x", "end_time": "y"},
