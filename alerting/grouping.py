@@ -42,7 +42,7 @@ class Storm:
     behind: int = 3
     beside: int = 10
     show: int = 3
-    grace: int = 300
+    grace: int = 600
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -117,7 +117,7 @@ class Group(Settings):
     beside: Annotated[int, Field(strict=True, ge=2, le=1000)] = Field(10, description="So many of one host group or type.")
     show: Annotated[int, Field(strict=True, ge=1, le=10)] = Field(3, description="Incidents a storm shows at most.")
     grace: Annotated[Duration, between("0s", "1h")] = Field(
-        "5m", validate_default=True, description="How long members wait after their root recovered."
+        "10m", validate_default=True, description="How long members wait after their root recovered."
     )
 
 

@@ -84,7 +84,7 @@ def test_the_topmost_trouble_is_the_root() -> None:
         ({"since": NOW - 400}, {}, True),
         ({"since": NOW - 80_000}, {}, True),
         ({"phase": Phase.RECOVERED, "recovered": NOW - 200}, {}, True),
-        ({"phase": Phase.RECOVERED, "recovered": NOW - 400}, {}, False),
+        ({"phase": Phase.RECOVERED, "recovered": NOW - 700}, {}, False),
         ({"phase": Phase.RECOVERED, "recovered": NOW - 200}, {"since": NOW - 100}, False),
         ({"phase": Phase.WITHDRAWN, "recovered": NOW - 200}, {}, False),
         ({"held_by": (("maintenance", "x"),)}, {}, True),
@@ -164,7 +164,7 @@ def test_who_stands_for_others_says_so_once_and_goes_on_after_its_recovery() -> 
     gone = replace(first.incidents[0], phase=Phase.RECOVERED, recovered=NOW + 60, folded=())
     second = run([stage(topology, first.incidents)], [gone, *first.incidents[1:]], utc(NOW + 60), before, {"id-a"})
     assert second.transitions == ()
-    late = run([stage(topology, second.incidents)], second.incidents[1:], utc(NOW + 400), before)
+    late = run([stage(topology, second.incidents)], second.incidents[1:], utc(NOW + 700), before)
     assert [one.held_by for one in late.incidents] == [(), ()]
     assert [step.kind for step in late.transitions] == ["released", "released"]
 
