@@ -27,7 +27,7 @@ def connected(settings: ElasticSettings, surroundings: Surroundings) -> Searcher
 
 
 def span_of(searcher: Searcher, settings: ElasticSettings, question: dict[str, Any]) -> tuple[int, int] | None:
-    """First and last time of what there is, as far as it can be seen; None when there is nothing. Raises what searching raises."""
+    """First and last time of what can be seen; None when there is nothing. Raises what searching raises."""
     answer, worth = searcher.search(path(settings, "_search"), question)
     if worth.kind not in ("whole", "holes"):
         raise TransientError(worth.reason)
