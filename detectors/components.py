@@ -31,7 +31,7 @@ SAMPLE = 4032
 """Buckets that are learnt from: all of two weeks of five minutes, of shorter ones a sample that is even in time."""
 LEAST_BUCKETS = 200
 """Nothing is judged before a component was rehearsed in that many buckets, a quarter of them on even and on odd days."""
-AHEAD = 1.1
+AHEAD = 1.2
 """Distances of days to come are that much larger than those of the days judged in the rehearsal."""
 BLOCK = 1 << 18
 """Features looked at at once."""
