@@ -161,7 +161,6 @@ class Job:
     failed: bool
     finalized: bool
     rows: int
-    scanned: int
     messages: tuple[Message, ...]
 
 
@@ -190,7 +189,6 @@ def job_in(found: Any) -> Job | None:
         failed=_true(content.get("isFailed")) or state == "FAILED",
         finalized=_true(content.get("isFinalized")),
         rows=_whole(content.get("resultCount")),
-        scanned=_whole(content.get("scanCount")),
         messages=tuple(messages_in(content)),
     )
 
