@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
-import numpy as np
 import structlog
 
 from alerting.deliver import Deliver, Delivered
@@ -23,7 +22,6 @@ from tocsin import failpoints, learning
 from tocsin.config import Config
 from tocsin.elsewhere import Elsewhere
 from tocsin.errors import ConfigError, PermanentError, TransientError
-from tocsin.late import Late
 from tocsin.model import (
     CheckResult,
     Desired,
@@ -35,12 +33,11 @@ from tocsin.model import (
     Sent,
     SeriesIndex,
     ServiceKey,
-    Transition,
     Window,
     utc,
 )
 from tocsin.oversight import Oversight
-from tocsin.ports import Closable, Executor, Mannered, Sink, Supervision
+from tocsin.ports import Closable, Executor, Sink, Supervision
 from tocsin.recall import recall, retire_what_left
 from tocsin.scale.local import ProcessPool
 from tocsin.scoring import Evaluation
@@ -53,6 +50,7 @@ from tocsin.store.history import History
 from tocsin.store.lock import prepare
 from tocsin.store.state import State
 from tocsin.telemetry import Metrics
+from tocsin.telling import count_late, tell
 from tocsin.timegrid import DAY
 from tocsin.training import Trainer
 from tocsin.wellbeing import Wellbeing, notes
@@ -186,17 +184,27 @@ class App:
             self.metrics.skipped.labels(shard.name).inc(too_old)
             log.warning("tick.too_late", component_type=shard.name, buckets=too_old, judged_from=utc(window.start).isoformat())
         for part in shard.parts(window):
-            self._tick_part(shard, part, now)
+            self._tick_part(shard, part, shard.reading(part), now)
+        # Only after what is new was told: reading much of the past again can take a while.
+        back = shard.looking_back(returned=shard.intake.returned())
+        if back is not None and shard.view is not None:
+            self._tick_part(shard, Window(back.end, back.end, back.span), back, now)
+            shard.looked_back = back.end
         self._ticked[shard.name] = now
         return len(window)
 
-    def _tick_part(self, shard: Shard, window: Window, now: float) -> None:
-        reading = shard.reading(window, returned=shard.intake.returned())
+    def _tick_part(self, shard: Shard, window: Window, reading: Window, now: float) -> None:
+        """Read, judge and commit; `window` is what is new in `reading`, and may be empty."""
         fresh = shard.intake.collect(shard.index, reading)
         self._keep(shard, fresh)
         memory, late = shard.merged(fresh, window)
         again = shard.judged_again(memory, late)
+        if not len(window) and not again.checkpoints:
+            count_late(self.metrics, shard, late, window, now)
+            shard.recent, shard.restarted = memory, False
+            return
         assessment = shard.judge.assess(memory, window, again.states)
+        states = {**again.states, **assessment.states}
         changed = {one.id: one for one in (*again.incidents, *assessment.incidents)}
         before = {one.id: one.held_by for one in shard.incidents.values()}
         leading = {one.id for one in shard.incidents.values() if one.folded}
@@ -205,44 +213,35 @@ class App:
         kept = max(MENTIONED, 2 * shard.kind.replay)
         incidents = {name: one for name, one in incidents.items() if one.recovered is None or window.end - one.recovered <= kept}
         transitions = (*again.transitions, *assessment.transitions, *staged.transitions)
-        past = shard.remembered(again, window.end, assessment.states)
-        frame = memory.within(window.reaching_back(shard.lookback))
-        sight = (shard.view.sight if shard.view else Sight.nothing(frame.index)).after(frame, assessment.evaluation)
-        view = View.of(frame, assessment.evaluation, sight)
-        standings = dict(zip(frame.index.components, sight.standings(shard.patience).tolist(), strict=True))
+        past = shard.remembered(again, window.end, states)
+        view = shard.view if shard.view is not None and not len(window) else _seen(shard, memory, window, assessment.evaluation)
+        standings = dict(zip(view.index.components, view.sight.standings(shard.patience).tolist(), strict=True))
         rows = self._touched(shard, view, standings, incidents, {step.incident for step in transitions}, now)
         with self.state.tick(shard.name) as tick:
             tick.set_watermark(STREAM, window.end)
             for source in shard.intake.states.values():
                 if source.read_to:
                     tick.set_watermark(source.name, min(source.read_to, window.end))
-            arrays = {
-                key: array for name, state in assessment.states.items() for key, array in state.to_arrays(f"{name}/").items()
-            }
+            arrays = {key: array for name, state in states.items() for key, array in state.to_arrays(f"{name}/").items()}
             tick.set_judge_state({**arrays, **past.to_arrays()})
             tick.put_incidents((*staged.incidents, *again.taken_back))
             tick.put_transitions(transitions)
             tick.want(rows)
         # Only now: a tick that was rolled back is done again from the same memory.
-        self._count_late(shard, late, window, now)
+        count_late(self.metrics, shard, late, window, now)
         gone = {one.id for one in again.taken_back}
         shard.incidents = {name: one for name, one in incidents.items() if name not in gone}
         self.oversight.saw(shard.name, shard.incidents.values(), len(view.index.components))
-        shard.watermark, shard.states, shard.standings, shard.past = window.end, assessment.states, standings, past
+        shard.watermark, shard.states, shard.standings, shard.past = window.end, states, standings, past
         shard.view, shard.recent, shard.restarted = view, memory, False
-        if reading.start <= window.start - 2 * shard.kind.replay:
-            shard.looked_back = window.end
-        self._observe(shard.name, assessment.evaluation)
-        self._tell(shard, window, (*(step for step in again.transitions if step.at == window.start), *assessment.transitions))
-
-    def _count_late(self, shard: Shard, late: Late, window: Window, now: float) -> None:
-        """Values that came after their bucket was judged, by what became of them."""
-        start = shard.past.start if shard.past.by == shard.judged_by() else np.inf
-        for fate, count in (("judged again", late.count(start, window.start)), ("too late", late.count(-np.inf, start))):
-            if count:
-                self.metrics.late_values.labels(shard.name, fate).inc(count)
-                shard.late_since[fate] = now
-                log.info("values.late", component_type=shard.name, count=count, fate=fate)
+        if len(window):
+            self._observe(shard.name, assessment.evaluation)
+        tell(
+            self.metrics,
+            shard,
+            window,
+            (*(step for step in again.transitions if step.at == window.start), *assessment.transitions),
+        )
 
     def _touched(
         self,
@@ -304,31 +303,6 @@ class App:
             self.history.append(shard.name, frame)
         except (OSError, TransientError, PermanentError) as error:
             log.error("history.failed", component_type=shard.name, error=str(error))
-
-    def _tell(self, shard: Shard, window: Window, transitions: Sequence[Transition]) -> None:
-        self.metrics.ticks.labels(shard.name).inc()
-        self.metrics.watermark.labels(shard.name).set(window.end)
-        self.metrics.open_incidents.labels(shard.name).set(len(shard.open))
-        for state in shard.intake.states.values():
-            self.metrics.source_up.labels(shard.name, state.name).set(state.up)
-            self.metrics.source_degraded.labels(shard.name, state.name).set(state.kind == "degraded")
-        for source in shard.intake.sources:
-            if isinstance(source.collector, Mannered):
-                usage = source.collector.manners.usage
-                self.metrics.source_requests.labels(shard.name, source.name).set(usage.requests)
-                self.metrics.source_bytes.labels(shard.name, source.name).set(usage.bytes)
-        self.metrics.delay.labels(shard.name).set(shard.delay.seconds)
-        self.metrics.cut.labels(shard.name).set(shard.intake.cut)
-        log.info(
-            "tick.done",
-            component_type=shard.name,
-            until=utc(window.end).isoformat(),
-            series=len(shard.index),
-            open=len(shard.open),
-        )
-        for step in transitions:
-            self.metrics.transitions.labels(shard.name, step.kind).inc()
-            log.info("incident.step", kind=step.kind, incident=step.incident, severity=step.severity.name, reason=step.reason)
 
     # --- memory --------------------------------------------------------------------------------------------------------
 
@@ -453,3 +427,10 @@ class App:
             if (head := self.state.accounts.journal_head()) is not None:
                 log.info("journal.head", line=head.seq, digest=head.digest)
             self.state.finish_run("backup", hour, now)
+
+
+def _seen(shard: Shard, memory: Frame, window: Window, evaluation: Evaluation) -> View:
+    """What is seen of every component at the end of the window."""
+    frame = memory.within(window.reaching_back(shard.lookback))
+    sight = shard.view.sight if shard.view else Sight.nothing(frame.index)
+    return View.of(frame, evaluation, sight.after(frame, evaluation))

@@ -51,7 +51,6 @@ class Simulated:
 
     def __init__(self, index: SeriesIndex) -> None:
         self._index = index
-        self._rng = np.random.default_rng(1)
         self._level = np.resize(np.random.default_rng(2).lognormal(3.0, 1.0, LEARNT), len(index))
 
     def discover(self) -> Sequence[SeriesKey]:
@@ -65,7 +64,9 @@ class Simulated:
 
     def collect(self, index: SeriesIndex, window: Window) -> Frame:
         wave = 2.0 + np.sin(2 * np.pi * window.starts / DAY)
-        values = self._level[: len(index), None] * (wave + self._rng.normal(0.0, 0.1, (len(index), len(window))))
+        # A bucket that is read again holds the same values.
+        noise = [np.random.default_rng(start).normal(0.0, 0.1, len(index)) for start in window.starts.tolist()]
+        values = self._level[: len(index), None] * (wave + np.column_stack(noise))
         values[index.component_of % 1000 == 7] *= 3.0
         return Frame.of(index, window, values)
 

@@ -54,7 +54,9 @@ class Judge:
     example: Callable[[SeriesKey], str] | None = None
 
     def assess(self, frame: Frame, window: Window, states: Mapping[str, JudgeState]) -> Assessment:
-        """Score, fuse and judge `window`; `frame` may reach back before it."""
+        """Score, fuse and judge `window`; `frame` may reach back before it. Of no bucket nothing is said."""
+        if not len(window):
+            return Assessment(evaluation=Evaluation(scores={}, fused={}), judged={})
         evaluation = evaluate(frame, window, self.detectors, self.models)
         return Assessment(evaluation=evaluation, judged=self._judged(frame.within(window), window, evaluation, states))
 

@@ -111,15 +111,17 @@ class Shard:
         """How long after its end a bucket is judged."""
         return delay_of(self.kind.delay, self.intake.lag(), self.kind.delay_max)
 
-    def reading(self, window: Window, *, returned: bool) -> Window:
-        """The window with what is read once more before it: a little each time, so that late data reach the history.
+    def reading(self, window: Window) -> Window:
+        """The window with the last buckets before it, which are read once more."""
+        return window.reaching_back(max(self.delay.seconds, self.span))
 
-        What can be judged again, and as much before it, is read every half `replay`, after a restart, and when a source
-        came back.
-        """
-        back = max(self.delay.seconds, self.span)
-        due = returned or self.restarted or window.end - self.looked_back >= self.kind.replay / 2
-        return window.reaching_back(max(back, 2 * self.kind.replay) if due else back)
+    def looking_back(self, *, returned: bool) -> Window | None:
+        """What is to be read once more now: every half `replay`, after a restart and when a source came back, what can be
+        judged again and some before it."""
+        if not self.kind.replay or self.watermark is None:
+            return None
+        due = returned or self.restarted or self.watermark - self.looked_back >= self.kind.replay / 2
+        return Window(self.watermark, self.watermark, self.span).reaching_back(2 * self.kind.replay) if due else None
 
     def due(self, now: float) -> bool:
         """Whether a bucket is over that was not judged yet."""

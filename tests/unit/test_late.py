@@ -108,7 +108,7 @@ def in_time(template: Path, tmp_path_factory: pytest.TempPathFactory) -> list[In
         return told(app)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     seed=st.integers(0, 2**32 - 1),
     part=st.sampled_from([0.02, 0.2, 0.7, 1.0]),
