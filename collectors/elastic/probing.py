@@ -101,7 +101,7 @@ def _measured(searcher: Searcher) -> Iterator[list[str]]:
     yield told
     after, seconds = searcher.manners.usage, time.perf_counter() - began
     asked, size, brought = after.requests - before.requests, after.bytes - before.bytes, after.rows - before.rows
-    told.append(f"{asked} requests, {size / 1000:.0f} kB, {brought} rows, {seconds:.1f} s")
+    told.append(f"{asked} request{'s' if asked != 1 else ''}, {size / 1000:.0f} kB, {brought} rows, {seconds:.1f} s")
 
 
 def _version(searcher: Searcher) -> str:

@@ -305,7 +305,7 @@ def test_a_person_who_asks_sees_version_rights_values_and_cost(make: Make, fake:
     assert told.version == {"elasticsearch": "Elasticsearch 9.3.0", "opensearch": "OpenSearch 3.8.0"}[fake.flavour]
     assert told.rights == ("read: yes", "view_index_metadata: yes")
     assert told.samples[0] == "db1 cpu 3.05 at 18:49:00 UTC"
-    assert told.cost.startswith("1 requests, ")
+    assert told.cost.startswith("1 request, ")
     assert "for 3 series and 5 buckets" in told.cost
     assert told.warnings == ()
     empty = make({"cpu": "nothing"}).probe(NOW)

@@ -13,8 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 import trustme
+from hypothesis import given
+from hypothesis import strategies as st
 
 from collectors.elastic import ElasticCollector, ElasticSettings
+from collectors.elastic.answers import rows, trust
+from collectors.elastic.queries import Ask
 from tests.elastic_fake import (
     Answer,
     Asked,
@@ -34,11 +38,44 @@ from tests.elastic_fake import (
     too_many_buckets,
 )
 from tests.elastic_servers import KEYWORD, NUMBER, fill, small_server
+from tocsin.elastic.answers import error_for
 from tocsin.errors import PermanentError, TransientError
 from tocsin.model import Aggregate, Frame, Metric, SeriesIndex, Window
 from tocsin.ports import Surroundings
 from tocsin.timegrid import Calendar
 
+WORDS = [
+    "type",
+    "reason",
+    "error",
+    "caused_by",
+    "root_cause",
+    "failed_shards",
+    "failures",
+    "_shards",
+    "_clusters",
+    "total",
+    "failed",
+    "key",
+    "t",
+]
+WORDS += [
+    "c0",
+    "by",
+    "m0",
+    "m1",
+    "v",
+    "value",
+    "values",
+    "hits",
+    "fields",
+    "doc_count",
+    "timed_out",
+    "details",
+    "skipped",
+    "partial",
+    "buckets",
+]
 SPAN, BUCKETS, HOSTS = 60, 60, ("web1", "web2", "web3", "web4")
 START = 1_795_200_000
 WINDOW = Window(START, START + BUCKETS * SPAN, SPAN)
@@ -434,6 +471,28 @@ def test_an_answer_without_a_part_is_not_known(body: str, fake: FakeElastic, col
     fake.spoil = without
     frame = collector.collect(index, WINDOW)
     assert whole(frame) if body == "_shards" else not frame.known.any()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=5),
+    max_leaves=30,
+)
+
+
+@given(JSON, st.sampled_from([200, 302, 400, 401, 403, 406, 429, 500]))
+def test_whatever_the_server_says_is_understood_as_something(body: Any, code: int) -> None:
+    error = error_for(code, body, {"retry-after": "7"}, "http://es")
+    assert isinstance(error, TransientError | PermanentError)
+    assert str(error).isprintable()
+    assert len(str(error)) < 600
+    if isinstance(body, dict):
+        assert trust(body).kind in ("whole", "holes", "part", "less", "nothing")
+    asks = [
+        Ask(metric="a", field="a", aggregate=kind) for kind in (Aggregate.MEAN, Aggregate.P95, Aggregate.LAST, Aggregate.COUNT)
+    ]
+    found = rows(body if isinstance(body, list) else [body, {"key": {"t": 60_000, "c0": "a"}, "m0": body, "m1": body}], 1, asks)
+    assert len(found.components) == len(found.times) == len(found.documents) == len(found.values[0])
 
 
 # --- who is there -----------------------------------------------------------------------------------------------------
