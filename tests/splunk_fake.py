@@ -189,7 +189,7 @@ class Fake(Served):
         self.most = 50_000
         self.change: Callable[[Job], None] = lambda job: None
         self.messages: list[tuple[str, str]] = []
-        self._number = 0
+        self._number = self.peak = 0
 
     def left(self) -> list[Job]:
         """Jobs that nobody cancelled."""
@@ -305,6 +305,7 @@ class Fake(Served):
         sid = sid or f"{int(self.now)}.{self._number}"
         job = Job(sid, search, rows[: self.most], deque(self.states), list(self.messages))
         self.jobs[sid] = job
+        self.peak = max(self.peak, len(self.left()))
         self.change(job)
         return job
 

@@ -13,6 +13,7 @@ from collectors.grid import Cells
 from collectors.manners import Lag, Manners
 from collectors.splunk import spl
 from collectors.splunk.answers import Verdict
+from collectors.splunk.places import places_of
 from collectors.splunk.plan import Group, groups, halves, slices
 from collectors.splunk.probing import probe
 from collectors.splunk.reading import Chooser, Columns, Rows, numbers
@@ -52,7 +53,8 @@ class Splunk:
         self.session = Session(
             settings, connections=settings.limits.concurrency, counted=lambda count: self.manners.got(size=count)
         )
-        self.searches = Searches(self.session, self.manners, page=settings.limits.page_rows)
+        places = places_of(settings.place, settings.auth.account)
+        self.searches = Searches(self.session, self.manners, places, page=settings.limits.page_rows)
         self.scope, self.groups = settings.scope(), groups(settings, surroundings.metrics)
         self.wants = Chooser(include=settings.include, exclude=settings.exclude).remembering()
         self._lag, self._seen = Lag(), dict[int, int]()
@@ -128,7 +130,7 @@ class Splunk:
         if not found:
             return [
                 *problems,
-                f"{where}: nothing was seen in the last {self.settings.seen} s: wrong name, or not visible to this role?",
+                f"{where}: nothing was seen in the last {self.settings.lately} s: wrong name, or not visible to this role?",
             ]
         there = {key.metric for key in found}
         problems += [
@@ -249,7 +251,7 @@ class Splunk:
         return self._single(query, ("m0",))[0] in (None, 0.0)
 
     def _inventory(self, group: Group) -> Iterator[SeriesKey]:
-        over = lately(self.settings.seen)
+        over = lately(self.settings.lately)
         if self.settings.kind == "saved":
             over = lately(max(3600, 10 * self._surroundings.span))
             query = Query(saved=self.settings.saved or "", **over, most=self._most, what="saved search")

@@ -88,7 +88,7 @@ def rights_of(session: Session, concurrency: int) -> tuple[list[str], list[str]]
     quotas = [quota for role in roles[:10] if (quota := _quota(session, role)) is not None]
     if not quotas:
         return [*told, "searches at the same time: the role's quota cannot be read"], warnings
-    told.append(f"searches at the same time: {max(quotas)}, of which Tocsin uses {concurrency} per source")
+    told.append(f"searches at the same time: {max(quotas)}, of which Tocsin uses {concurrency}")
     if max(quotas) <= concurrency:
         warnings.append(
             f"limits.concurrency: {concurrency} leaves nothing of the role's {max(quotas)} searches: raise srchJobsQuota"

@@ -15,6 +15,7 @@ from uuid import uuid4
 
 from collectors.manners import Manners
 from collectors.splunk.answers import Job, Verdict, ended, failure, job_in, judged, messages_in, page_in
+from collectors.splunk.places import Places
 from collectors.splunk.session import Path, Session
 from tocsin.errors import PermanentError, TransientError
 from tocsin.http import Refused, Unanswered
@@ -46,8 +47,8 @@ class Query:
 class Searches:
     """Runs searches. Threads may share it."""
 
-    def __init__(self, session: Session, manners: Manners, *, page: int) -> None:
-        self._session, self._manners, self._page = session, manners, page
+    def __init__(self, session: Session, manners: Manners, places: Places, *, page: int) -> None:
+        self._session, self._manners, self._places, self._page = session, manners, places, page
         self._lock, self._closed = threading.Lock(), threading.Event()
         self._running: dict[str, Path] = {}
 
@@ -60,7 +61,9 @@ class Searches:
 
         def work(deadline: float) -> Verdict:
             fresh()
-            with self._started(query, deadline) as path:
+            most, place = self._manners.settings.concurrency, f"{self._session.place}: {query.what}"
+            room = self._places.taken(most, lambda: self._manners.left(deadline), place)
+            with room, self._started(query, deadline) as path:
                 job = self._wait(path, query, deadline)
                 verdict = ended(job, query.most)
                 if verdict.kind == "failed":

@@ -43,12 +43,17 @@ class Auth(Settings):
             raise ValueError("give a token, or a username and a password")
         return self
 
+    @property
+    def account(self) -> str:
+        """What tells one account from another, without a secret."""
+        return self.token.reference if self.token else self.username or ""
+
 
 class Limits(MannersSettings):
     """How much Splunk may be asked."""
 
     concurrency: Annotated[int, Field(strict=True, ge=1, le=8)] = Field(
-        1, description="Searches at the same time; a role's quota is 3 unless somebody raised it."
+        1, description="Searches at the same time with this account, of all entries together; a role's quota is 3 by default."
     )
     per_second: Annotated[float, Field(gt=0, le=100)] = Field(2.0, description="Searches started per second, at most.")
     max_rows: Annotated[int, Field(strict=True, ge=1000, le=50_000)] = Field(
@@ -89,7 +94,9 @@ class SplunkSettings(Settings):
     include: Several = ()
     exclude: Several = ()
     fields: dict[str, str] = Field(default_factory=dict)
-    seen: Duration = Field(86_400, ge=60, description="A series without a value for so long is not discovered any more.")
+    seen: Annotated[Duration, Field(ge=60)] | None = Field(
+        None, description="A series without a value for so long is not discovered any more; 1d, of kind: events and logs 4h."
+    )
     logs: Logs = None
     level: Several = LEVEL_FIELDS
     lines: int = Field(200, ge=1, le=10_000, description="Log entries whose text is read, for each bucket.")
@@ -184,6 +191,8 @@ class SplunkSettings(Settings):
                 checked_name(field)
         else:
             for field in self.fields.values():
+                if field == "*" and self.kind == "metrics":
+                    raise ValueError('fields: "*" counts events: with kind: metrics, name a metric')
                 function(Aggregate.COUNT, field, self.kind)
         if self.limits.page_rows > self.limits.max_rows:
             raise ValueError("limits.page_rows is more than limits.max_rows")
@@ -204,6 +213,11 @@ class SplunkSettings(Settings):
             include=self.include,
             search=self.search,
         )
+
+    @property
+    def lately(self) -> int:
+        """Seconds in which a series must have had a value; events have to be read for that, so of them it is less."""
+        return self.seen or (4 * 3600 if self.kind == "events" else 86_400)
 
     def split_by(self, metric: str) -> str:
         """The field that splits a metric; empty when none does."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from tocsin.model import Aggregate
@@ -147,7 +147,7 @@ def function(aggregate: Aggregate, field: str, kind: Kind) -> str:
     """`avg("cpu.util")`, `count`, `count(eval('status'>=500))`. `*` counts every event."""
     if aggregate is Aggregate.COUNT:
         if field == "*":
-            return "count(_value)" if kind == "metrics" else "count"
+            return "count"
         if kind == "events" and (expression := condition(field)) is not None:
             return f"count(eval({expression}))"
     inner = name(field)
@@ -253,16 +253,16 @@ def metric_names(scope: Scope) -> str:
 
 
 def extent(scope: Scope, metrics: Sequence[str], span: int) -> str:
-    """One row: the first and the last time that hold anything; of metrics the first and last bucket."""
-    bounds = "stats min(_time) AS first max(_time) AS last"
-    match scope.kind:
-        case "metrics":
-            named = one_of("metric_name", metrics or ["*"])
-            return f"| mstats count(_value) AS m0 WHERE {scope.where()} AND {named} span={int(span)}s | search m0>0 | {bounds}"
-        case "tstats":
-            return f"| tstats min(_time) AS first max(_time) AS last WHERE {scope.where()}"
-        case _:
-            return f"{scope.events()} | {bounds}"
+    """One row: the first and the last time that hold anything; of metrics the first and last bucket.
+
+    Of events only the index and sourcetype count: a year of them is looked through in the index, and never read.
+    """
+    if scope.kind == "metrics":
+        named = one_of("metric_name", metrics or ["*"])
+        start = f"| mstats count(_value) AS m0 WHERE {scope.where()} AND {named} span={int(span)}s"
+        return f"{start} | search m0>0 | stats min(_time) AS first max(_time) AS last"
+    wide = replace(scope, include=()) if scope.kind == "tstats" else replace(scope, filter={}, include=())
+    return f"| tstats min(_time) AS first max(_time) AS last WHERE {wide.where()}"
 
 
 def anything(scope: Scope) -> str:

@@ -322,7 +322,7 @@ def test_a_person_who_asks_is_told_version_rights_quota_values_and_cost(made: An
     assert probe.rights == (
         "account: tocsin, roles: tocsin",
         "search: yes",
-        "searches at the same time: 3, of which Tocsin uses 1 per source",
+        "searches at the same time: 3, of which Tocsin uses 1",
     )
     assert probe.lag == 60.0
     assert probe.samples == ("db1 cpu: 24.5", "web1 cpu: 4.5", "web2 cpu: 14.5")

@@ -544,3 +544,38 @@ def test_how_late_metrics_come_is_seen_from_buckets_that_grow(port: int, fake: F
         splunk.collect(INDEX, Window(start, start + 60, 60))
     assert splunk.lag() == pytest.approx(90, rel=0.12)
     splunk.close()
+
+
+def test_all_entries_of_one_account_share_its_few_searches(port: int, fake: Fake) -> None:
+    fake.states = ["RUNNING", "RUNNING", "DONE"]
+    entries = [built(port, settings={"limits": {"concurrency": 2}}) for _ in range(6)]
+    frames: list[Frame] = []
+    readers = [threading.Thread(target=lambda one=one: frames.append(one.collect(INDEX, WINDOW))) for one in entries]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    assert fake.peak == 2
+    assert len(frames) == 6
+    assert all(frame.known.all() for frame in frames)
+    for entry in entries:
+        entry.close()
+
+
+def test_who_finds_no_place_until_the_time_is_up_says_so(port: int, fake: Fake) -> None:
+    fake.states = ["RUNNING"]
+    long, short = built(port, settings={"limits": {"timeout": "20s"}}), built(port, settings=HURRIED)
+
+    def reads() -> None:
+        with pytest.raises(PermanentError):
+            long.collect(INDEX, WINDOW)
+
+    reader = threading.Thread(target=reads)
+    reader.start()
+    while not fake.jobs:
+        time.sleep(0.01)
+    with pytest.raises(TransientError, match="search: the 1 searches that this account may run for Tocsin were busy"):
+        short.collect(INDEX, WINDOW)
+    long.close()
+    reader.join()
+    short.close()
