@@ -26,8 +26,8 @@ class Places:
             while self.running >= most:
                 patience = left()
                 if patience <= 0.1 or not self._free.wait(patience):
-                    why = f"the {most} searches that this account may run for Tocsin were busy until the time was up"
-                    raise TransientError(f"{place}: {why}: raise limits.concurrency, or ask less often")
+                    why = f"no place for a search of this account (limits.concurrency: {most}) was free until the time was up"
+                    raise TransientError(f"{place}: {why}")
             self.running += 1
         try:
             yield

@@ -574,7 +574,7 @@ def test_who_finds_no_place_until_the_time_is_up_says_so(port: int, fake: Fake) 
     reader.start()
     while not fake.jobs:
         time.sleep(0.01)
-    with pytest.raises(TransientError, match="search: the 1 searches that this account may run for Tocsin were busy"):
+    with pytest.raises(TransientError, match=r"search: no place for a search of this account .limits.concurrency: 1. was free"):
         short.collect(INDEX, WINDOW)
     long.close()
     reader.join()
