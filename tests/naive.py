@@ -349,3 +349,16 @@ def _aggregate_of(numbers: Sequence[float], aggregate: Aggregate) -> float:
         Aggregate.LAST: lambda: numbers[-1],
         Aggregate.COUNT: lambda: float(len(numbers)),
     }[aggregate]()
+
+
+def naive_aggregate(samples: list[tuple[int, float]], start: int, span: int, buckets: int, kind: str) -> list[float]:
+    """Samples (time, value) in any order → one value per bucket, NaN where there is none."""
+    found: list[float] = []
+    for bucket in range(buckets):
+        inside = sorted((time, value) for time, value in samples if start + bucket * span <= time < start + (bucket + 1) * span)
+        values = [value for _, value in inside]
+        made = {"mean": lambda v: sum(v) / len(v), "sum": sum, "min": min, "max": max, "last": lambda v: v[-1], "count": len}[
+            kind
+        ]
+        found.append(float(made(values)) if values else math.nan)
+    return found

@@ -8,12 +8,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from collectors.elastic import PLUGIN, ElasticCollector, ElasticSettings
 from tests.elastic_fake import FakeElastic, forbidden, status
 from tests.elastic_servers import KEYWORD, NUMBER, call, fill, small_server
+from tests.naive import naive_aggregate
 from tocsin.elastic import Auth, Elastic, Server
 from tocsin.elastic.client import Reply, flavour_of
 from tocsin.errors import PermanentError, TransientError
@@ -473,3 +477,32 @@ def test_documents_that_came_twice_are_counted_twice_but_no_value_changes(make: 
     frame = everything(collector)
     np.testing.assert_allclose(row(frame, "web1", "cpu"), np.arange(10) / 10 + 0.15)
     call(behind, "DELETE", "/metrics-twice")
+
+
+SAMPLES = st.lists(
+    st.tuples(st.sampled_from(["a", "b", "c/d", "é"]), st.integers(0, 599), st.integers(-1000, 1000)),
+    max_size=60,
+    unique_by=lambda s: s[:2],
+)
+
+
+@given(SAMPLES, st.sampled_from([100, 5000]), st.integers(1, 3))
+@hypothesis.settings(max_examples=12)
+def test_values_are_those_of_the_definition(samples: list[tuple[str, int, int]], page: int, minutes: int) -> None:
+    kinds = {kind.value: kind for kind in Aggregate if kind.percent is None}
+    window = Window(START, START + 600 // (60 * minutes) * 60 * minutes, 60 * minutes)
+    with small_server() as server:
+        documents = [{"@timestamp": (START + at) * 1000, "host": {"name": who}, "cpu": value / 8} for who, at, value in samples]
+        fill(server.url, "metrics-a", documents, FIELDS)
+        written = {"hosts": server.url, "flavour": "opensearch", "index": "metrics-a", "fields": dict.fromkeys(kinds, "cpu")}
+        metrics = {name: Metric(name=name, aggregate=kind) for name, kind in kinds.items()}
+        around = Surroundings(component_type="web", calendar=Calendar("UTC"), span=window.span, metrics=metrics, folder=Path())
+        limits = {"page": page, "per_second": 1000}
+        collector = ElasticCollector(ElasticSettings.model_validate({**written, "limits": limits}), around, clock=lambda: NOW)
+        index = SeriesIndex(SeriesKey(who, kind) for who in {who for who, _, _ in samples} for kind in kinds)
+        values = collector.collect(index, window).values
+        for place, key in enumerate(index):
+            mine = [(START + at, value / 8) for who, at, value in samples if who == key.component]
+            wanted = naive_aggregate(mine, window.start, window.span, len(window), key.metric)
+            np.testing.assert_allclose(values[place], wanted)
+        collector.close()

@@ -109,6 +109,7 @@ def collect(fake: FakeElastic, tmp_path: Path) -> Iterator[Callable[..., Elastic
         bounds = {"retries": 0, "per_second": 1000, "timeout": 5, "page": 100, "max_bytes": 1_000_000} | (limits or {})
         written = {
             "hosts": fake.url,
+            "flavour": "elasticsearch",
             "index": "metrics-*",
             "fields": {"cpu": "cpu", "requests": "*"},
             "limits": bounds,
