@@ -273,6 +273,38 @@ class Storage:
             ((metric, when, value, status) for when, value in samples),
         )
 
+    def park(self, hosts: int, metrics: int, services: int = 4, interval: int = 5) -> None:
+        """Many hosts at once, each with so many metrics spread over its services; ids count from 1."""
+        name = "CONCAT('srv-', LPAD({}, 5, '0'))"
+        self.do(f"INSERT INTO hosts (host_id, name, instance_id) SELECT seq, {name.format('seq')}, 1 FROM seq_1_to_{hosts}")
+        host = f"((seq - 1) DIV {services} + 1)"
+        self.do(
+            "INSERT INTO services (host_id, service_id, description)"
+            f" SELECT {host}, seq, CONCAT('Service-', (seq - 1) MOD {services}) FROM seq_1_to_{hosts * services}"
+        )
+        self.do(
+            "INSERT INTO index_data (id, host_id, service_id, host_name, service_description, check_interval)"
+            f" SELECT s.service_id, s.host_id, s.service_id, h.name, s.description, {interval}"
+            " FROM services s JOIN hosts h ON h.host_id = s.host_id"
+        )
+        place = f"((seq - 1) DIV {metrics}) * {services} + (seq - 1) MOD {metrics} MOD {services} + 1"
+        self.do(
+            "INSERT INTO metrics"
+            " (metric_id, index_id, metric_name, data_source_type, unit_name, warn, warn_low, crit, crit_low)"
+            f" SELECT seq, {place}, CONCAT('metric.', (seq - 1) MOD {metrics}, '.percentage'), '0', '%', 80, 0, 90, 0"
+            f" FROM seq_1_to_{hosts * metrics}"
+        )
+
+    def history(self, first: int, last: int, step: int) -> None:
+        """A check of every metric each `step` seconds in [first, last), each service at its own second: wave and noise."""
+        self.do(
+            "INSERT INTO data_bin SELECT STRAIGHT_JOIN m.metric_id, t.seq + (m.index_id * 37) MOD %s,"
+            " 50 + 20 * SIN(6.2831853 * (t.seq MOD 86400) / 86400)"
+            " + (m.metric_id * 7919 + t.seq DIV 60 * 104729) MOD 1000 / 100, '0'"
+            f" FROM seq_{first}_to_{last - 1}_step_{step} t JOIN metrics m",
+            (step,),
+        )
+
     def tag(self, kind: int, name: str, hosts: Iterable[int] = (), services: Iterable[int] = ()) -> None:
         """A group (0 of services, 1 of hosts) or category (2, 3) on hosts or services."""
         found = self.all("SELECT tag_id FROM tags WHERE type = %s AND name = %s", (kind, name))
