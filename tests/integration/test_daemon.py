@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(420)]
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "wsd"
 HISTORY = 26_000
-OWN = [("tocsin", "tocsin-heartbeat"), ("tocsin", "tocsin-sources"), ("tocsin", "tocsin-delivery")]
+OWN = [("tocsin", f"tocsin-{name}") for name in ("heartbeat", "sources", "delivery", "alerting")]
 
 Park = Callable[[dict[str, Floats]], tuple[Feed, Daemon, Nagios]]
 
