@@ -46,7 +46,7 @@ class HalfHours:
     def columns_since(self, day: int) -> slice:
         """The window's buckets whose centre lies in day `day` or later."""
         first = -(-(self.start + day * DAY - self.window.start - self.window.span // 2) // self.window.span)
-        return slice(max(0, first), len(self.window))
+        return slice(min(max(0, first), len(self.window)), len(self.window))
 
     def grouped(self, values: NDArray[np.floating], columns: slice, day: int) -> NDArray[np.floating]:
         """`values` (n_series, buckets of `columns`) by half-hour from day `day` on: (n_series, half-hours, buckets in one),

@@ -318,3 +318,12 @@ def test_a_history_with_holes_is_learnt_from_what_is_there() -> None:
     ahead, scores = judged(seasonal(), window, values, morning)
     assert (scores.surprise[0] > 3).sum() <= 1
     assert np.abs(scores.expected[0] - usual[-len(ahead) :]).max() < 8
+
+
+@pytest.mark.parametrize("minutes", [1, 20, 119, 130, 1439])
+@pytest.mark.parametrize("off", [0, 7, 29])
+def test_less_than_a_day_of_history_is_too_little_and_no_error(minutes: int, off: int) -> None:
+    start = at("2026-03-02 00:00") + off * 60
+    history = one(window := Window(start, start + minutes * 60, 60), np.ones(minutes))
+    detector = Seasonal(calendar=Calendar("Europe/Paris"), span=60, metrics={})
+    assert np.isnan(detector.score(history, detector.fit(history).baseline, window).surprise).all()
