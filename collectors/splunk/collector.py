@@ -16,7 +16,7 @@ from collectors.splunk.answers import Verdict
 from collectors.splunk.places import places_of
 from collectors.splunk.plan import Group, groups, halves, slices
 from collectors.splunk.probing import probe
-from collectors.splunk.reading import Chooser, Columns, Rows, numbers
+from collectors.splunk.reading import LATEST, Chooser, Columns, Rows, numbers
 from collectors.splunk.searches import Over, Query, Searches, lately, times
 from collectors.splunk.session import Session
 from collectors.splunk.settings import SplunkSettings
@@ -288,7 +288,9 @@ class Splunk:
     def _bounds(self, over: Over, span: int) -> tuple[int, int] | None:
         text = spl.extent(self.scope, tuple(self.settings.fields.values()), span)
         first, last = self._single(Query(text=text, **over, most=10, what="how far back it goes"), ("first", "last"))
-        return None if first is None or last is None else (int(first), int(last))
+        if first is None or last is None or not 0 <= first <= last < LATEST:
+            return None
+        return int(first), int(last)
 
     # --- what is made of it -------------------------------------------------------------------------------------------------
 

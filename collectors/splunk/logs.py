@@ -14,7 +14,7 @@ from collectors.splunk import spl
 from collectors.splunk.collector import Splunk
 from collectors.splunk.plan import halves, slices
 from collectors.splunk.probing import SAMPLES, probe
-from collectors.splunk.reading import Rows, component_of
+from collectors.splunk.reading import Rows, component_of, numbers
 from collectors.splunk.searches import Query, times
 from collectors.splunk.settings import SplunkSettings
 from tocsin.errors import PermanentError, TransientError
@@ -27,6 +27,8 @@ PAGE, MOST_LINES = 1000, 10_000
 """Entries with text of one page, and of one search."""
 MOST_TEXT = 20_000
 """Entries with text of one read, however long its window."""
+MOST_COUNTED = 1e15
+"""More entries than that nobody has."""
 LETTERS = 8192
 """Letters of one entry that travel."""
 
@@ -113,7 +115,7 @@ class SplunkLogs:
         for page in rows.pages:
             columns = (page.times - window.start) // window.span
             for name, level, column, count in zip(page.components, page.metrics, columns, page.values["m0"], strict=True):
-                if 0 <= column < len(window) and count >= 0:
+                if 0 <= column < len(window) and 0 <= count < MOST_COUNTED:
                     key = name, "" if level == spl.NO_LEVEL else level
                     if key not in counts:
                         counts[key] = np.zeros(len(window), np.int64)
@@ -145,10 +147,7 @@ class SplunkLogs:
     def _line(self, row: Mapping[str, Any]) -> LogLine | None:
         """One entry; None for what has no time, component or text."""
         component, text, level = component_of(row, self._events.scope.component), row.get(spl.TEXT), row.get(spl.LEVEL)
-        try:
-            at = float(row.get(spl.EPOCH))  # type: ignore[arg-type]  # anything may stand there
-        except (TypeError, ValueError):
-            return None
+        at = float(numbers([row.get(spl.EPOCH)])[0][0])
         if not np.isfinite(at) or not component or not isinstance(text, str) or not text or not self._events.wants(component):
             return None
         return LogLine(

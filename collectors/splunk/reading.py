@@ -19,6 +19,8 @@ from tocsin.model import LARGEST, Floats, Ints
 from tocsin.settings import Settings
 
 LONGEST_NAME = 255
+LATEST = 1e11
+"""No time is later: what is (milliseconds, nonsense) is taken for no time."""
 
 
 class Chooser(Settings):
@@ -141,11 +143,16 @@ def _epoch(row: Mapping[str, Any]) -> int | None:
     """When the row's bucket starts: our own field, or what a saved search gives as `_time` (seconds, or ISO with its zone)."""
     cell = row.get(EPOCH, row.get("_time"))
     try:
-        return int(float(cell))
+        moment = float(cell)
     except (TypeError, ValueError, OverflowError):
-        pass
+        moment = _iso(cell)
+    return int(moment) if 0 <= moment < LATEST else None
+
+
+def _iso(cell: object) -> float:
+    """NaN for what is no time with its zone."""
     try:
-        moment = datetime.fromisoformat(cell)
-    except (TypeError, ValueError):
-        return None
-    return int(moment.timestamp()) if moment.tzinfo is not None else None
+        moment = datetime.fromisoformat(cell) if isinstance(cell, str) else None
+        return moment.timestamp() if moment is not None and moment.tzinfo is not None else np.nan
+    except (ValueError, OverflowError):
+        return np.nan

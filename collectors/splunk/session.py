@@ -23,6 +23,8 @@ from tocsin.http import Http, Limits, Unanswered, clean
 Path: TypeAlias = tuple[str, ...]
 """Below the namespace of owner and app."""
 
+MOST_NODES = 500_000
+"""Objects and lists of one answer: what is small on the wire can be large in memory."""
 EVERY_STATUS = range(100, 600)
 V2_SINCE, V2_SINCE_CLOUD = (9, 0, 2), (9, 0, 2209)
 """Versions from which searches have their second address, as the SDK has it."""
@@ -166,6 +168,8 @@ class Session:
     def _read(self, status: int, body: bytes, what: str) -> Any:
         if status == HTTPStatus.NO_CONTENT or not body.strip():
             return None
+        if body.count(b"{") + body.count(b"[") > MOST_NODES:
+            raise Unanswered(f"{self.place}: {what}: the answer has more than {MOST_NODES} parts and was not taken apart")
         try:
             return json.loads(body)
         except (ValueError, RecursionError):

@@ -60,7 +60,7 @@ class Limits(MannersSettings):
         45_000, description="Rows of one search; Splunk itself cuts at 50,000, so longer windows are read in slices."
     )
     page_rows: Annotated[int, Field(strict=True, ge=100, le=50_000)] = Field(10_000, description="Rows of one page of an answer.")
-    max_bytes: Annotated[int, Field(strict=True, ge=1_000_000)] = Field(64_000_000, description="Bytes of one page.")
+    max_bytes: Annotated[int, Field(strict=True, ge=1_000_000)] = Field(32_000_000, description="Bytes of one page.")
 
 
 class SplunkSettings(Settings):

@@ -579,3 +579,11 @@ def test_who_finds_no_place_until_the_time_is_up_says_so(port: int, fake: Fake) 
     long.close()
     reader.join()
     short.close()
+
+
+def test_an_answer_that_is_small_on_the_wire_and_large_in_memory_is_not_taken_apart(splunk: Splunk, fake: Fake) -> None:
+    fake.fault(RESULTS, Answer(200, b'{"results": [' + b"{}," * 600_000 + b"{}]}", kind="application/json"))
+    with pytest.raises(TransientError, match="more than 500000 parts"):
+        splunk.collect(INDEX, WINDOW)
+    assert fake.left() == []
+    healed(splunk, fake)
