@@ -24,7 +24,8 @@ _CERTAIN = 2.326
 class Figures:
     """What was measured of a component type (or one component): `alerts` of the last `window` days and who called them what.
 
-    `static` counts the alerts of the static template on the same days, None where there is nothing to compare with.
+    `static` counts the alerts of the static template on the same days, None where there is nothing to compare with. `placebo`
+    is the rate of alarms, per component and week, on a past in which nothing can have happened; None where it was not measured.
     """
 
     days: float
@@ -36,6 +37,7 @@ class Figures:
     noise: int = 0
     static: int | None = None
     model: int | None = None
+    placebo: float | None = None
 
     @property
     def false(self) -> int:
@@ -80,6 +82,9 @@ def missing(to: Rung, figures: Figures, promise: float) -> Sequence[str]:
     if to in (Rung.STATUS, Rung.NOTIFY):
         if figures.rate > promise:
             told.append(f"{figures.words}, {promise:g} are promised")
+        if figures.placebo is not None and figures.placebo > promise:
+            alarms = f"{figures.placebo:.2g} alarms per component and week on the past shuffled, where nothing happened"
+            told.append(f"{alarms}, {promise:g} are promised")
         if figures.static is not None and figures.false > figures.static:
             had = f"the static template had {figures.static} alerts on the same days"
             told.append(f"{figures.false} alerts that nobody called useful, {had}: not better than it")

@@ -199,7 +199,8 @@ def promote(
     """Let a component type, or one component, climb the ladder: learn, show, status, notify.
 
     Each step needs its proof, measured on what is stored: days judged, alerts per component and week that nobody called useful
-    (no more than alert.promise), no more alerts than the static template had, and for notify that people found alerts useful.
+    (no more than alert.promise), as few alarms on a placebo (the past shuffled by hours, where nothing can have happened; it
+    takes as long as a training), no more alerts than the static template had, and for notify that people found alerts useful.
     Refused with the figures, exit code 1, when the proof is missing. `tocsin ladder` shows what each type lacks.
 
     Examples:
@@ -208,10 +209,12 @@ def promote(
 
       tocsin promote web --component web-7 --to status --force -m "agreed with the team"
     """
+    from dataclasses import replace
+
     from alerting.ladder import RUNGS, missing
     from alerting.stages import Rung
     from tocsin.model import utc
-    from tocsin.proof import measure
+    from tocsin.proof import measure, placebo_rate
     from tocsin.records import Promotion
     from tocsin.staging import World
     from tocsin.store.history import History
@@ -227,6 +230,8 @@ def promote(
             return
         figures = measure(state, kind, now, component=component, history=history)
         up = RUNGS.index(wanted) > RUNGS.index(here)
+        if up and wanted in (Rung.STATUS, Rung.NOTIFY) and not force:
+            figures = replace(figures, placebo=placebo_rate(history, kind, now, loaded.train.history))
         lacks = missing(wanted, figures, kind.alert.promise) if up else ()
         if lacks and not force:
             if as_json:

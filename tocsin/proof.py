@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import numpy as np
 import structlog
 
 from alerting.ladder import LOOKS_BACK, Figures
@@ -11,7 +12,9 @@ from alerting.stages import ACKNOWLEDGED, LADDER
 from tocsin.config import ComponentType
 from tocsin.errors import PermanentError, TransientError
 from tocsin.handback import template_of
-from tocsin.model import Incident, Phase, Window
+from tocsin.learning import trim
+from tocsin.model import Incident, Phase, SeriesIndex, Window
+from tocsin.placebo import MOST, false_alarms
 from tocsin.records import Verdict
 from tocsin.store.history import History
 from tocsin.store.state import State
@@ -51,6 +54,27 @@ def measure(
         static=None if history is None else _static(history, kind, since, now, component),
         model=None if model is None else model.version,
     )
+
+
+def placebo_rate(history: History, kind: ComponentType, now: float, back: int) -> float | None:
+    """Alarms per component and week on the past `back` seconds shuffled by hours, where nothing can have happened.
+
+    Learns and judges up to fifty components, which takes as long as training those. None where there is no past to shuffle.
+    """
+    window = Window.ending(now, kind.every, back // kind.every)
+    try:
+        known = history.index(kind.name, window)
+        components = sorted(np.random.default_rng(0).permutation(known.components)[:MOST].tolist())
+        some = frozenset(components)
+        frame = history.read(kind.name, window, SeriesIndex(key for key in known if key.component in some))
+    except (OSError, TransientError, PermanentError) as error:
+        log.warning("proof.history_unreadable", component_type=kind.name, error=str(error))
+        return None
+    around = kind.surroundings()
+    detectors = [entry.plugin.build(entry.settings, around) for entry in kind.detect]
+    opens = kind.alert.open.surprise
+    told = false_alarms(trim(frame), detectors, kind.alert.rules(), around.calendar, seed=0, surprises=(opens,))
+    return told.alarms[opens] / told.component_days * 7 if told.component_days else None
 
 
 def counts(incident: Incident) -> bool:
