@@ -220,7 +220,7 @@ def _atom(words: list[str]) -> tuple[Callable[[Row], Any], list[str]]:
     if not words:
         raise SplError("Error in 'eval' command: The expression is malformed.")
     word, rest = words[0], words[1:]
-    if rest and rest[0] == "(" and word in ("lower", "upper", "coalesce", "floor", "substr"):
+    if rest and rest[0] == "(" and word in ("lower", "upper", "coalesce", "floor", "substr", "mvindex"):
         arguments: list[Callable[[Row], Any]] = []
         rest = rest[1:]
         while True:
@@ -233,8 +233,9 @@ def _atom(words: list[str]) -> tuple[Callable[[Row], Any], list[str]]:
                 raise SplError("Error in 'eval' command: The expression is malformed.")
             break
         calls: dict[str, Callable[[Row], Any]] = {
-            "lower": lambda row: str(arguments[0](row)).lower(),
+            "lower": lambda row: None if isinstance(text := arguments[0](row), list) else str(text).lower(),
             "upper": lambda row: str(arguments[0](row)).upper(),
+            "mvindex": lambda row: several(arguments[0](row))[int(arguments[1](row))],
             "substr": lambda row: str(arguments[0](row))[int(arguments[1](row)) - 1 :][: int(arguments[2](row))],
             "floor": lambda row: math.floor(arguments[0](row)),
             "coalesce": lambda row: next((value for each in arguments if (value := each(row)) is not None), None),

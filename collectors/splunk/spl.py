@@ -277,20 +277,23 @@ NO_LEVEL = "-"
 LEVEL_FIELDS = ("log_level", "level", "severity", "log.level")
 
 
+def _level(levels: Sequence[str]) -> str:
+    """The first of the fields that an entry has, in small letters; of a field with several values the first."""
+    return f'lower(mvindex(coalesce({", ".join(map(eval_name, levels))}, "{NO_LEVEL}"), 0))'
+
+
 def log_counts(scope: Scope, levels: Sequence[str], span: int) -> str:
     """How many log entries per component, level and bucket."""
-    level = f'coalesce({", ".join(map(eval_name, levels))}, "{NO_LEVEL}")'
     return (
-        f"{scope.events()} | bin span={int(span)}s _time AS {EPOCH} | eval {LEVEL}=lower({level}) "
+        f"{scope.events()} | bin span={int(span)}s _time AS {EPOCH} | eval {LEVEL}={_level(levels)} "
         f"| stats count AS m0 max(_indextime) AS {LATEST_INDEXED} BY {EPOCH} {_by(scope)} {LEVEL}"
     )
 
 
 def log_lines(scope: Scope, levels: Sequence[str], span: int, *, each: int, most: int, letters: int) -> str:
     """The latest `each` entries of every bucket, `most` in all, with the beginning of their text."""
-    level = f'coalesce({", ".join(map(eval_name, levels))}, "{NO_LEVEL}")'
     return (
-        f"{scope.events()} | eval {EPOCH}=_time, {LEVEL}=lower({level}), tocsin_bucket=floor(_time / {int(span)}) "
+        f"{scope.events()} | eval {EPOCH}=_time, {LEVEL}={_level(levels)}, tocsin_bucket=floor(_time / {int(span)}) "
         f"| dedup {int(each)} tocsin_bucket | head {int(most)} | eval {TEXT}=substr(_raw, 1, {int(letters)}) "
         f"| fields {EPOCH} {_by(scope)} {LEVEL} {TEXT} | fields - _*"
     )

@@ -30,6 +30,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
         if second % 60 == 0:
             made.samples.event(NOON + second + 1, "boom\n  at Main.java:3\n" + "x" * 20_000, host="web1", level="Error")
     made.samples.event(NOON + 70, "plain", host="web2")
+    made.samples.event(NOON + 130, "twice", host="web2", severity=["WARN", "ERROR"])
     return made
 
 
@@ -63,6 +64,7 @@ def test_every_entry_is_counted_by_component_and_level(source: SplunkLogs) -> No
         ("web1", "info"): [12] * 5,
         ("web1", "error"): [1] * 5,
         ("web2", ""): [0, 1, 0, 0, 0],
+        ("web2", "warn"): [0, 0, 1, 0, 0],
     }
     assert batch.known.all()
     assert isinstance(source, RemoteLogSource)
@@ -115,4 +117,4 @@ def test_logs_true_makes_series_of_counts_and_keeps_an_example(port: int, tmp_pa
 def test_a_person_who_asks_sees_entries(source: SplunkLogs) -> None:
     probe = source.probe(float(NOON + 300))
     assert probe.samples[0].startswith("web1 info: GET /order/")
-    assert probe.cost.startswith("2 series, 5 buckets: 8 requests, 31 rows, ")
+    assert probe.cost.startswith("2 series, 5 buckets: 8 requests, 32 rows, ")
