@@ -80,7 +80,8 @@ class Catalogue:
             keys, cap = sorted(self._last), self._settings.limits.max_series
             self.notes.pop("series", None)
             if len(keys) > cap:
-                self.notes["series"] = f"there are {len(keys)} series, only the first {cap} are read (limits.max_series)"
+                least = "at least " if len(keys) >= 2 * cap else ""
+                self.notes["series"] = f"there are {least}{len(keys)} series, only the first {cap} are read (limits.max_series)"
             return tuple(keys[:cap])
 
     def since(self, key: SeriesKey) -> int | None:
@@ -147,6 +148,8 @@ class Catalogue:
         for place, ask in enumerate(group.asks):
             if first is not None and last is not None and _there(bucket, place, ask):
                 row = SeriesKey(component, part(ask.metric, name))
+                if row not in self._last and len(self._last) >= 2 * self._settings.limits.max_series:
+                    return  # a source gone mad must not fill the memory
                 self._first[row] = min(first, self._first.get(row, first))
                 self._last[row] = max(last, self._last.get(row, last))
 

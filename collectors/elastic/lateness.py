@@ -17,6 +17,8 @@ from tocsin.model import Floats, Ints, Window
 
 RECENT = 7200
 """Seconds: older buckets tell about re-reading the past, not about lateness."""
+GROUPS = 50
+"""Questions of which it is remembered how many documents answered them."""
 BUCKETS = 120
 """Of so many of the latest buckets it is looked up when their documents were received."""
 
@@ -48,6 +50,8 @@ class Lateness:
                 self._lag.grew(again[:, 0] + self._span, before, again[:, 2], now)
             counts.update(_pairs(starts[fresh], documents[fresh]))
             self._counts[group] = {start: count for start, count in counts.items() if start > now - RECENT}
+            if len(self._counts) > GROUPS:
+                del self._counts[next(iter(self._counts))]
 
     def ask(self, now: float) -> None:
         """Look up when the documents of the latest buckets were received, where sources write it down (`event.ingested`)."""

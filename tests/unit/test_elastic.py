@@ -243,6 +243,9 @@ def test_what_the_cap_of_series_leaves_out_is_said(make: Make) -> None:
     collector = make({"cpu": "cpu"}, limits={"max_series": 2})
     assert [key.component for key in collector.discover()] == ["db1", "web1"]
     assert collector.notes == ("there are 3 series, only the first 2 are read (limits.max_series)",)
+    least = make({"cpu": "cpu", "sent": "sent", "took.p95": "took"}, limits={"max_series": 2})
+    assert len(least.discover()) == 2
+    assert least.notes == ("there are at least 4 series, only the first 2 are read (limits.max_series)",)
 
 
 def test_a_document_of_the_future_hides_nothing(tmp_path: Path) -> None:

@@ -530,6 +530,12 @@ def test_a_certificate_nobody_vouches_for_is_refused(
     other.cert_pem.write_to_path(tmp_path / "other.pem")
     der = ssl.PEM_cert_to_DER_cert(certificate.cert_chain_pems[0].bytes().decode())
     fingerprint = __import__("hashlib").sha256(der).hexdigest()
+    elsewhere = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("es.example.org").configure_cert(elsewhere)
+    with FakeElastic(behind, tls=elsewhere) as fake:
+        collector = collect(hosts=fake.url, tls={"ca": str(tmp_path / "ca.pem")})
+        with pytest.raises(PermanentError, match="its certificate is not trusted here: IP address mismatch"):
+            collector.discover()
     with FakeElastic(behind, tls=context) as fake:
         for tls, sentence in (
             ({}, "its certificate is not trusted here"),
