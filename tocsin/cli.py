@@ -229,19 +229,22 @@ def explain(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell one incident's whole story: what was seen, what was expected, each step and why it was taken.
+    """Tell one incident's whole story: what was seen, what was expected, each step and why; what it was like, what people said.
 
     Example: tocsin explain 3fa9c1
     """
+    from tocsin.likeness import document, sentences
     from tocsin.show import incident_document, incident_story
 
     loaded = load_config(config)
     with open_state(loaded) as state:
         found, transitions = state.incident(incident)
+        past = state.incidents(component_type=found.component_type, limit=5_000)
+        said = document(found, past, state.accounts.verdicts())
     if as_json:
-        emit(incident_document(found, transitions))
+        emit(incident_document(found, transitions) | said)
     else:
-        print(incident_story(loaded, found, transitions))
+        print("\n".join([incident_story(loaded, found, transitions), *sentences(said)]))
 
 
 # --- models ---------------------------------------------------------------------------------------------------------
@@ -295,7 +298,7 @@ def score(
     output: Annotated[Path, typer.Option("--output", "-o", help="A CSV file, or the folder that mirrors INPUT.")],
     timezone: Annotated[str, typer.Option(help="Where the seasons are local.")] = "UTC",
     train_rows: Annotated[int, typer.Option(min=0, help="Learn from the first N rows without judging them.")] = 0,
-    detectors: Annotated[str, typer.Option(help="Which detectors, separated by commas.")] = "seasonal,silence",
+    detectors: Annotated[str, typer.Option(help="Which detectors, separated by commas.")] = "seasonal,novelty,change,level,silence",
     per_metric: Annotated[bool, typer.Option("--per-metric", help="Each metric's own columns too.")] = False,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 is one per core.")] = 0,
 ) -> None:
