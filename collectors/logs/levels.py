@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 LEVELS = ("debug", "info", "warning", "error", "critical", "unknown")
 WATCHED = ("warning", "error", "critical")
@@ -47,6 +48,7 @@ _PRIORITY = re.compile(r"<(\d{1,3})>")
 _TRACE = re.compile(r"\b\w+(?:Exception|Error)\b|Traceback \(most recent call last\)|\bpanic: ")
 
 
+@lru_cache(maxsize=1024)
 def level_of(word: str) -> str:
     """A level as a system spells it → ours; empty when the word is none.
 

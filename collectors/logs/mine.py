@@ -12,9 +12,8 @@ import re
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import eq
 from typing import TYPE_CHECKING
-
-from collectors.logs.marks import words
 
 if TYPE_CHECKING:
     from drain3.drain import Drain
@@ -29,20 +28,20 @@ QUIET = 3600
 SIMILARITY = 0.6
 
 _HEADER = re.compile(r"(?:[\[(]?(?:<(?:time|num|id|hex|size)>)[\])]?[:,|-]?\s+)+")
-_TURN = words(
-    "fail(?:ed|ures?|s|ing)? succe(?:ss|ssful|ssfully|eded) time[ds]?[-_]?out refused reset denied rejected accepted",
-    "granted opened closed",
-    "started stopped starting stopping connected disconnected up down in out on off login logout begin end enabled",
-    "disabled lost found not no cannot unable invalid expired killed created deleted added removed locked unlocked slow full",
-    "missing unreachable unavailable available recovered committed rolled retry",
-    "[ée]chec[s]? [ée]chou[ée]e?s? r[ée]ussie?s? refus[ée]e?s? expir[ée]e?s? d[ée]marr[ée]e?s? arr[êe]t[ée]e?s? ouverte?s?",
-    "ferm[ée]e?s? connect[ée]e?s? d[ée]connect[ée]e?s? perdue?s? trouv[ée]e?s?",
-    "introuvables? impossible invalides? indisponibles?",
-    "disponibles? supprim[ée]e?s? cr[ée]{2}e?s?",
-    "ajout[ée]e?s? verrouill[ée]e?s? lente?s? pleine?s? satur[ée]e?s? d[ée]pass[ée]e?s?",
-    "pas non aucune?",
+_TURNS = frozenset(
+    word
+    for line in (
+        "fail fails failed failing failure failures success successful successfully succeeded timeout timeouts time-out timed",
+        "refused reset denied rejected accepted granted opened closed started stopped starting stopping connected disconnected up",
+        "down in out on off login logout begin end enabled disabled lost found not no cannot unable invalid expired killed created",
+        "deleted added removed locked unlocked slow full missing unreachable unavailable available recovered committed rolled retry",
+        "échec echec échecs échoué échouée réussi réussie refusé refusée refusés expiré expirée démarré démarrée arrêté arrêtée",
+        "ouvert ouverte fermé fermée connecté connectée déconnecté déconnectée perdu perdue trouvé trouvée introuvable impossible",
+        "invalide indisponible disponible supprimé supprimée créé créée ajouté ajoutée verrouillé verrouillée lent lente plein",
+        "pleine saturé saturée dépassé dépassée accepté acceptée pas non aucun aucune",
+    )
+    for word in line.split()
 )
-_TURNS = re.compile(rf"(?i)\b(?:{_TURN})\b")
 """Words that turn a sentence into its opposite: lines that differ in them are never one template."""
 
 
@@ -194,8 +193,13 @@ def words_of(masked: str) -> list[str]:
     """What the tree sees of a line: first the words that turn its meaning, then the line without its header."""
     header = _HEADER.match(masked)
     rest = masked[header.end() :] if header else masked
-    turns = sorted({found.lower() for found in _TURNS.findall(rest[:1000])})[:4]
-    return ["=" + "+".join(turns), *rest.split()[:MOST_WORDS]]
+    line = rest.split(None, MOST_WORDS)[:MOST_WORDS]
+    turns = sorted({word for word in map(_bare, line) if word in _TURNS})[:4]
+    return ["=" + "+".join(turns), *line]
+
+
+def _bare(word: str) -> str:
+    return word.lower().strip(".,:;!?()[]{}'\"")
 
 
 def _told(words: tuple[str, ...]) -> list[str]:
@@ -219,6 +223,8 @@ def _drain() -> Drain:
         """Lines are alike by their words: that both have a number in some place says nothing."""
 
         def get_seq_distance(self, seq1: Sequence[str], seq2: Sequence[str], include_params: bool) -> tuple[float, int]:
+            if len(seq1) > 2 and sum(map(eq, seq1, seq2)) < 2:
+                return 0.0, 0  # nothing in common but that nothing turns: most of what is compared in noise
             same = told = wild = 0
             for one, other in zip(seq1, seq2, strict=True):
                 if one == WILD:

@@ -349,7 +349,7 @@ def test_two_lines_that_live_side_by_side_are_two_templates() -> None:
     assert counts.learner.rewrites == []
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(st.text("ab <>*=\n\té1", max_size=30), max_size=30), st.randoms(use_true_random=False))
 def test_the_order_of_lines_in_an_answer_does_not_matter(texts: list[str], rng: random.Random) -> None:
     lines = [line(place % 7, text) for place, text in enumerate(texts)]
@@ -370,18 +370,18 @@ def noise(count: int, seed: int = 0) -> list[str]:
     return [" ".join("".join(rng.choices(string.ascii_letters, k=6)) for _ in range(rng.randrange(2, 9))) for _ in range(count)]
 
 
-def test_a_hundred_thousand_random_lines_are_counted_in_bounded_memory_and_time() -> None:
-    source = ListLogs([line(place * 60 / 100_000, text) for place, text in enumerate(noise(100_000))])
+def test_random_lines_are_counted_in_bounded_memory_and_time() -> None:
+    source = ListLogs([line(place * 60 / 20_000, text) for place, text in enumerate(noise(20_000))])
     counts = counting(source, max_templates=500, templates=20)
     start, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     frame = frame_of_once(counts)
-    assert time.process_time() - start < 40
+    assert time.process_time() - start < 30
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400_000
     assert len(frame.index) <= 20 + 12
     assert len(counts.learner._miner.templates) <= 500
-    assert total(frame, "log.lines") == 100_000
+    assert total(frame, "log.lines") == 20_000
     parts = [metric for _, metric in ((key.component, key.metric) for key in frame.index) if metric.startswith("log.template.")]
-    assert sum(total(frame, metric) for metric in parts) == pytest.approx(100_000)
+    assert sum(total(frame, metric) for metric in parts) == pytest.approx(20_000)
 
 
 def frame_of_once(counts: LogCounts) -> Frame:
@@ -486,7 +486,7 @@ def test_a_spoilt_memory_is_left_behind_and_said(tmp_path: Path, how: str, spoil
     assert [sentence for sentence in counts.check() if "learnt anew" in sentence]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.data())
 def test_whatever_stands_in_the_file_nothing_breaks(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     path = state_file(tmp_path_factory.mktemp("state"))
