@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from tests import splunk_fake
-from tests.splunk_fake import Answer, Fake, FakeCollector
+from tests.splunk_fake import Fake, FakeCollector
+from tests.splunk_served import Answer
 from tocsin.app import App
 from tocsin.config import load
 from tocsin.model import Desired, Phase, Severity

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from collectors.splunk import Splunk, SplunkSettings
-from tests.splunk_fake import Answer, Fake
+from tests.splunk_fake import Fake
+from tests.splunk_served import Answer
 from tests.splunk_spl import Samples
 from tocsin.errors import ConfigError, PermanentError
 from tocsin.model import Aggregate, Metric, SeriesIndex, SeriesKey, Window

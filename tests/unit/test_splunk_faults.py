@@ -19,7 +19,8 @@ import trustme
 from collectors.manners import Manners
 from collectors.splunk import Splunk, SplunkSettings
 from tests import splunk_fake
-from tests.splunk_fake import Answer, Asked, Fake, Job, xml_messages
+from tests.splunk_fake import Fake, Job, xml_messages
+from tests.splunk_served import Answer, Asked
 from tocsin.errors import PermanentError, TransientError
 from tocsin.model import Frame, SeriesIndex, SeriesKey, Window
 from tocsin.ports import Surroundings

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from alerting.sinks.hec import PLUGIN, Hec, HecSettings
-from tests.splunk_fake import Answer, FakeCollector
+from tests.splunk_fake import FakeCollector
+from tests.splunk_served import Answer
 from tocsin.errors import TransientError
 from tocsin.model import CheckResult, Outcome, Perf, Sent, ServiceKey, Severity
 from tocsin.ports import Closable, ProbingSink

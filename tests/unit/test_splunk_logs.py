@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from collectors.splunk import PLUGIN, SplunkLogs, SplunkSettings
-from tests.splunk_fake import Answer, Fake
+from tests.splunk_fake import Fake
+from tests.splunk_served import Answer
 from tocsin.errors import TransientError
 from tocsin.model import SeriesIndex, SeriesKey, Window
 from tocsin.ports import LogCollector, RemoteCollector, RemoteLogSource, Surroundings

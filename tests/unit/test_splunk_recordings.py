@@ -14,7 +14,8 @@ from collectors.splunk import SplunkSettings
 from collectors.splunk.answers import Message, judged, messages_of, page_in
 from collectors.splunk.reading import Rows, numbers
 from collectors.splunk.session import Session
-from tests.splunk_fake import Answer, Asked, Fake, Job, Served
+from tests.splunk_fake import Fake, Job
+from tests.splunk_served import Answer, Asked, Served
 from tocsin.errors import PermanentError, TransientError
 
 RECORDINGS = Path(__file__).resolve().parents[2].parent / "shared" / "reference" / "splunk-recordings"
