@@ -12,6 +12,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -25,11 +26,12 @@ from functools import lru_cache
 from pathlib import Path
 
 import pytest
+import trustme
 
 TOOLS = Path(__file__).resolve().parents[2] / ".tools"
 POM = Path(__file__).with_name("opensearch.xml")
 NOBODY = 65534
-FETCH, START = 420, 150
+FETCH, START = 420, 240
 """Seconds that fetching, and that starting, may take."""
 ELASTICSEARCH = "8.19.0"
 """The newest series of which Maven Central has a distribution: server, transport and x-pack security, nothing else."""
@@ -52,10 +54,11 @@ USERS = {"admin": "superuser", "reader": "tocsin_reader", "writer": "tocsin_writ
 
 @dataclass(frozen=True, kw_only=True)
 class Running:
-    """A server that answers at `url`; `headers` let its administrator in."""
+    """A server that answers at `url`; `headers` let its administrator in, `ca` vouches for it."""
 
     url: str
     headers: Mapping[str, str]
+    ca: Path | None = None
 
 
 @contextmanager
@@ -73,13 +76,13 @@ def opensearch() -> Iterator[Running]:
     options = ["--enable-native-access=ALL-UNNAMED", "--add-modules", "jdk.incubator.vector"] if _major(java) >= 21 else []
     command = [str(java), "-Xms512m", "-Xmx1g", *options, "-cp", f"{folder}/*", "org.codelibs.opensearch.runner.OpenSearchRunner"]
     command += ["-basePath", str(home / "node"), "-numOfNode", "1", "-baseHttpPort", str(port - 1), "-clusterName", home.name]
-    with _started(command, home, port, {}) as url:
+    with _started(command, home, f"http://127.0.0.1:{port}", {}) as url:
         yield Running(url=url, headers={})
 
 
 @contextmanager
 def elasticsearch() -> Iterator[Running]:
-    """An Elasticsearch of one node, with `USERS`."""
+    """An Elasticsearch of one node, with `USERS` and TLS."""
     java = _java(17)
     if os.geteuid() == 0 and not shutil.which("setpriv"):
         pytest.skip("Elasticsearch refuses to run as root, and there is no setpriv to become somebody else")
@@ -93,6 +96,11 @@ def elasticsearch() -> Iterator[Running]:
     (home / "config" / "roles.yml").write_text(_ROLES)
     options = home / "config" / "jvm.options"  # its log of collections would go where nobody may write
     options.write_text("".join(line for line in options.read_text().splitlines(True) if "logs/gc.log" not in line))
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(home / "config" / "ca.pem")
+    shown = authority.issue_cert("127.0.0.1")
+    shown.private_key_pem.write_to_path(home / "config" / "key.pem")
+    shown.cert_chain_pems[0].write_to_path(home / "config" / "certificate.pem")
     if os.geteuid() == 0:
         for path in (home, *home.rglob("*")):
             os.chown(path, NOBODY, NOBODY)
@@ -111,25 +119,26 @@ def elasticsearch() -> Iterator[Running]:
         "path.logs": home / "logs",
         "xpack.security.enabled": "true",
         "xpack.security.enrollment.enabled": "false",
-        "xpack.security.http.ssl.enabled": "false",
+        "xpack.security.http.ssl.enabled": "true",
+        "xpack.security.http.ssl.key": home / "config" / "key.pem",
+        "xpack.security.http.ssl.certificate": home / "config" / "certificate.pem",
         "xpack.security.transport.ssl.enabled": "false",
     }
     command = [*_somebody(), str(program / "bin" / "elasticsearch")]
     command += [part for name, value in settings.items() for part in ("-E", f"{name}={value}")]
     key = base64.b64encode(f"admin:{PASSWORD}".encode()).decode()
-    with _started(command, home, port, environment) as url:
-        yield Running(url=url, headers={"authorization": f"Basic {key}"})
+    with _started(command, home, f"https://127.0.0.1:{port}", environment) as url:
+        yield Running(url=url, headers={"authorization": f"Basic {key}"}, ca=home / "config" / "ca.pem")
 
 
 @contextmanager
-def _started(command: Sequence[str], home: Path, port: int, environment: Mapping[str, str]) -> Iterator[str]:
-    url = f"http://127.0.0.1:{port}"
+def _started(command: Sequence[str], home: Path, url: str, environment: Mapping[str, str]) -> Iterator[str]:
     with (home / "output").open("wb") as output:
         running = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=os.environ | environment, start_new_session=True
         )
         try:
-            if not _answers(url, running):
+            if not _answers(url, running, home / "config" / "ca.pem"):
                 said = (home / "output").read_text(errors="replace").splitlines()
                 why = next((line for line in said if "xception" in line or "rror" in line), "it did not answer in time")
                 pytest.skip(f"the server did not start here: {why.strip()[:300]}")
@@ -139,11 +148,12 @@ def _started(command: Sequence[str], home: Path, port: int, environment: Mapping
             shutil.rmtree(home, ignore_errors=True)
 
 
-def _answers(url: str, running: subprocess.Popen[bytes]) -> bool:
+def _answers(url: str, running: subprocess.Popen[bytes], ca: Path) -> bool:
+    context = ssl.create_default_context(cafile=ca) if url.startswith("https:") else None
     until = time.monotonic() + START
     while time.monotonic() < until and running.poll() is None:
         try:
-            with urllib.request.urlopen(url, timeout=2):
+            with urllib.request.urlopen(url, timeout=2, context=context):
                 return True
         except urllib.error.HTTPError as error:  # it asks who we are, or does not know this page: it is there
             error.close()

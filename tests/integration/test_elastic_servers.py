@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import ssl
 import urllib.error
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -58,7 +60,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Running]:
                     values = {"cpu": place + bucket / 100 + second / 1000, "sent": bucket * 100 + second}
                     documents.append({**named, **at, **values, "code": 500 if place == 1 and bucket == 7 else 200})
                     documents += [{**named, **at, "fs": {"mount": mount, "used": 40.0 + place}} for mount in ("/", "/var")]
-        fill(running.url, "metrics-a", documents, MAPPING, headers=running.headers)
+        fill(running.url, "metrics-a", documents, MAPPING, headers=running.headers, ca=running.ca)
         lines = [
             {
                 "@timestamp": (start + number) * 1000,
@@ -69,7 +71,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Running]:
             for start in WINDOW.starts.tolist()
             for number in range(50)
         ]
-        fill(running.url, "logs-a", lines, MAPPING, headers=running.headers)
+        fill(running.url, "logs-a", lines, MAPPING, headers=running.headers, ca=running.ca)
         yield running
 
 
@@ -78,7 +80,8 @@ def settings(server: Running, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
     monkeypatch.setenv("ELASTIC_PASSWORD", PASSWORD)
 
     def made(**written: Any) -> ElasticSettings:
-        auth = {"auth": {"user": "reader", "password": "env:ELASTIC_PASSWORD"}} if server.headers else {}
+        auth: dict[str, Any] = {"auth": {"user": "reader", "password": "env:ELASTIC_PASSWORD"}} if server.headers else {}
+        auth |= {"tls": {"ca": str(server.ca)}} if server.ca else {}
         limits = {"retries": 0, "per_second": 1000, "page": 200, **written.pop("limits", {})}
         return ElasticSettings.model_validate({"hosts": server.url, "index": "metrics-*", **auth, "limits": limits, **written})
 
@@ -143,7 +146,7 @@ def test_two_thousand_components_with_ten_metrics_are_as_many_requests_as_pages(
         for start in window.starts.tolist()
         for number in range(2000)
     ]
-    fill(server.url, "metrics-many", documents, dict.fromkeys(names, NUMBER), headers=server.headers)
+    fill(server.url, "metrics-many", documents, dict.fromkeys(names, NUMBER), headers=server.headers, ca=server.ca)
     try:
         written = settings(index="metrics-many", fields={name: name for name in names}, limits={"page": 5000})
         collector = ElasticCollector(written, around(tmp_path), clock=lambda: window.end)
@@ -157,12 +160,12 @@ def test_two_thousand_components_with_ten_metrics_are_as_many_requests_as_pages(
         np.testing.assert_array_equal(frame.values, np.repeat(wanted[:, None], 3, axis=1))
         collector.close()
     finally:
-        call(server.url, "DELETE", "/metrics-many", headers=server.headers)
+        call(server.url, "DELETE", "/metrics-many", headers=server.headers, ca=server.ca)
 
 
 def test_a_limit_of_the_server_makes_the_pages_smaller(collect: Callable[..., ElasticCollector], server: Running) -> None:
     limit = "search.max_buckets"
-    call(server.url, "PUT", "/_cluster/settings", {"persistent": {limit: 100}}, headers=server.headers)
+    call(server.url, "PUT", "/_cluster/settings", {"persistent": {limit: 100}}, headers=server.headers, ca=server.ca)
     try:
         collector = collect(limits={"page": 5000})
         index = SeriesIndex(collector.discover())
@@ -170,7 +173,7 @@ def test_a_limit_of_the_server_makes_the_pages_smaller(collect: Callable[..., El
         assert collector.manners.state.kind == "ok"
         assert collector._searcher.size <= 100
     finally:
-        call(server.url, "PUT", "/_cluster/settings", {"persistent": {limit: None}}, headers=server.headers)
+        call(server.url, "PUT", "/_cluster/settings", {"persistent": {limit: None}}, headers=server.headers, ca=server.ca)
 
 
 def test_all_numbers_are_metrics_when_none_is_named(collect: Callable[..., ElasticCollector]) -> None:
@@ -209,14 +212,15 @@ def test_lines_are_counted_and_read(settings: Callable[..., ElasticSettings], tm
 
 def test_a_result_is_recorded_once(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ELASTIC_PASSWORD", PASSWORD)
-    auth = {"auth": {"user": "writer", "password": "env:ELASTIC_PASSWORD"}} if server.headers else {}
+    auth: dict[str, Any] = {"auth": {"user": "writer", "password": "env:ELASTIC_PASSWORD"}} if server.headers else {}
+    auth |= {"tls": {"ca": str(server.ca)}} if server.ca else {}
     written = {"hosts": server.url, "timeout": 30, "all": True, **auth}
     sink = ECS.build(ECS.settings.model_validate(written), None)
     result = CheckResult(service=ServiceKey("web-1", "Anomaly-web"), code=Severity.CRITICAL, text="CRITICAL: slow", at=START)
     for _ in range(2):
         assert [outcome.sent for outcome in sink.send([result])] == [Sent.YES]
-    call(server.url, "POST", "/logs-tocsin.anomaly-default/_refresh", headers=server.headers)
-    assert call(server.url, "GET", "/logs-tocsin.anomaly-default/_count", headers=server.headers)["count"] == 1
+    call(server.url, "POST", "/logs-tocsin.anomaly-default/_refresh", headers=server.headers, ca=server.ca)
+    assert call(server.url, "GET", "/logs-tocsin.anomaly-default/_count", headers=server.headers, ca=server.ca)["count"] == 1
     sink.close()
 
 
@@ -248,7 +252,7 @@ def test_the_recorded_bodies_are_what_the_fake_says(server: Running) -> None:
     if not server.headers:
         pytest.skip("this OpenSearch knows no users")
     with pytest.raises(urllib.error.HTTPError) as told:
-        call(server.url, "POST", "/metrics-a/_search", {})
+        call(server.url, "POST", "/metrics-a/_search", {}, ca=server.ca)
     with told.value as refused:
         real = json.loads(refused.read())
         assert refused.status == 401
@@ -256,3 +260,20 @@ def test_the_recorded_bodies_are_what_the_fake_says(server: Running) -> None:
     fake = json.loads(no_entry().body)
     assert real["error"]["type"] == fake["error"]["type"]
     assert real["error"]["reason"].startswith("missing authentication credentials for REST request")
+
+
+def test_the_server_must_show_the_certificate_it_is_known_by(
+    server: Running, settings: Callable[..., ElasticSettings], tmp_path: Path
+) -> None:
+    if server.ca is None:
+        pytest.skip("this OpenSearch speaks no TLS")
+    shown = ssl.get_server_certificate(("127.0.0.1", int(server.url.rsplit(":", 1)[1])))
+    fingerprint = hashlib.sha256(ssl.PEM_cert_to_DER_cert(shown)).hexdigest()
+    for tls, trusted in (({}, False), ({"fingerprint": fingerprint}, True), ({"fingerprint": "0" * 64}, False)):
+        collector = ElasticCollector(settings(tls=tls), around(tmp_path), clock=lambda: NOW)
+        if trusted:
+            assert collector.reach() is not None
+        else:
+            with pytest.raises(PermanentError, match="certificate"):
+                collector.reach()
+        collector.close()
