@@ -31,14 +31,15 @@ _HEADER = re.compile(r"(?:[\[(]?(?:<(?:time|num|id|hex|size)>)[\])]?[:,|-]?\s+)+
 _TURNS = frozenset(
     word
     for line in (
-        "fail fails failed failing failure failures success successful successfully succeeded timeout timeouts time-out timed",
-        "refused reset denied rejected accepted granted opened closed started stopped starting stopping connected disconnected up",
-        "down in out on off login logout begin end enabled disabled lost found not no cannot unable invalid expired killed created",
-        "deleted added removed locked unlocked slow full missing unreachable unavailable available recovered committed rolled retry",
-        "échec echec échecs échoué échouée réussi réussie refusé refusée refusés expiré expirée démarré démarrée arrêté arrêtée",
-        "ouvert ouverte fermé fermée connecté connectée déconnecté déconnectée perdu perdue trouvé trouvée introuvable impossible",
-        "invalide indisponible disponible supprimé supprimée créé créée ajouté ajoutée verrouillé verrouillée lent lente plein",
-        "pleine saturé saturée dépassé dépassée accepté acceptée pas non aucun aucune",
+        "fail fails failed failing failure failures success successful successfully succeeded timeout timeouts time-out",
+        "timed refused reset denied rejected accepted granted opened closed started stopped starting stopping connected",
+        "disconnected up down in out on off login logout begin end enabled disabled lost found not no cannot unable",
+        "invalid expired killed created deleted added removed locked unlocked slow full missing unreachable unavailable",
+        "available recovered committed rolled retry échec echec échecs échoué échouée réussi réussie refusé refusée",
+        "refusés expiré expirée démarré démarrée arrêté arrêtée ouvert ouverte fermé fermée connecté connectée déconnecté",
+        "déconnectée perdu perdue trouvé trouvée introuvable impossible invalide indisponible disponible supprimé",
+        "supprimée créé créée ajouté ajoutée verrouillé verrouillée lent lente plein pleine saturé saturée dépassé",
+        "dépassée accepté acceptée pas non aucun aucune",
     )
     for word in line.split()
 )
@@ -185,8 +186,24 @@ class Miner:
         number = next(iter(queue))
         if queue is self._old and at - self.templates[number].last < QUIET:
             return False
-        del queue[number], self.templates[number], self._drain.id_to_cluster[number]
+        del queue[number], self._drain.id_to_cluster[number]
+        self._prune(self.templates.pop(number))
         return True
+
+    def _prune(self, template: Template) -> None:
+        """Take a dropped template's branch out of the tree, which else fills up with dead ones. One that was widened among its
+        first words may stand elsewhere: it goes when its branch is next written to."""
+        node, above = self._drain.root_node.key_to_child_node[str(len(template.words))], []
+        for word in template.words[: min(self._drain.max_node_depth, len(template.words)) - 1]:
+            key = word if word in node.key_to_child_node else WILD
+            if key not in node.key_to_child_node:
+                return
+            above.append((node, key))
+            node = node.key_to_child_node[key]
+        node.cluster_ids = [number for number in node.cluster_ids if number != template.number]
+        while above and not node.cluster_ids and not node.key_to_child_node:
+            node, key = above.pop()
+            del node.key_to_child_node[key]
 
 
 def words_of(masked: str) -> list[str]:
