@@ -21,6 +21,7 @@ from tests.naive import naive_aggregate
 from tocsin.elastic import Auth, Elastic, Server
 from tocsin.elastic.client import Reply, flavour_of
 from tocsin.errors import PermanentError, TransientError
+from tocsin.intake import Intake, Source
 from tocsin.model import Aggregate, Frame, Metric, Metrics, SeriesIndex, SeriesKey, Window
 from tocsin.ports import RemoteCollector, Surroundings
 from tocsin.timegrid import Calendar
@@ -508,4 +509,31 @@ def test_values_are_those_of_the_definition(samples: list[tuple[str, int, int]],
             mine = [(START + at, value / 8) for who, at, value in samples if who == key.component]
             wanted = naive_aggregate(mine, window.start, window.span, len(window), key.metric)
             np.testing.assert_allclose(values[place], wanted)
+        collector.close()
+
+
+def test_a_source_that_fails_for_a_while_loses_nothing_and_a_reset_is_no_fall(tmp_path: Path) -> None:
+    with small_server() as server, FakeElastic(server.url) as fake:
+        values = [100, 160, 220, 10, 70, 130]  # reset before the fourth bucket
+        documents = [
+            {"@timestamp": (START + bucket * SPAN + 59) * 1000, "host": {"name": "a"}, "sent": value, "cpu": 1.0}
+            for bucket, value in enumerate(values)
+        ]
+        fill(server.url, "metrics-a", documents, FIELDS)
+        limits = {"retries": 0, "per_second": 1000}
+        written = {"hosts": fake.url, "index": "metrics-a", "fields": {"sent": "sent", "cpu": "cpu"}, "limits": limits}
+        around = Surroundings(component_type="web", calendar=Calendar("UTC"), span=SPAN, metrics=METRICS, folder=tmp_path)
+        collector = ElasticCollector(ElasticSettings.model_validate(written), around, clock=lambda: NOW)
+        intake = Intake([Source(name="elasticsearch", collector=collector)], METRICS)
+        index = intake.discover()
+        window = Window(START, START + 6 * SPAN, SPAN)
+        fake.always = status(503, {"error": "unavailable"})
+        frame = intake.collect(index, window)
+        assert not frame.known.any()
+        assert intake.states["elasticsearch"].reason == f"{fake.url}: answered 503: unavailable"
+        fake.always = None
+        frame = intake.collect(index, window)
+        assert row(frame, "a", "sent")[1:] == [1.0, 1.0, round(10 / 60, 6), 1.0, 1.0]
+        assert frame.known.all()
+        assert intake.states["elasticsearch"].up
         collector.close()
