@@ -52,7 +52,7 @@ class Centreon:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings, self._metrics = settings, surroundings.metrics
-        self._component_type, self._span = surroundings.component_type, surroundings.span
+        self._span = surroundings.span
         self._now, self._clock = now, clock
         self.manners = Manners(settings.limits)
         self._door: Door = DatabaseDoor(settings, self.manners) if settings.database else ApiDoor(settings, self.manners, now)

@@ -19,14 +19,16 @@ from tocsin.centreon.storage import (
     last_time,
     pollers,
     samples,
+    stored,
+    walks,
 )
 from tocsin.centreon.tags import Marks, marks
 from tocsin.errors import PermanentError
 
 T = TypeVar("T")
 
-MOST_SAMPLES = 500_000
-"""Expected samples of one statement: some 15 MB of text, half a second of the server's time."""
+MOST_SAMPLES = 1_000_000
+"""Expected samples of one statement: some 25 MB of text, a second of the server's time."""
 SCOUTS = 2_000
 """Metrics that stand for all when it is looked for how far the samples reach back."""
 
@@ -84,6 +86,7 @@ class DatabaseDoor:
         self._database = Database(settings.database)
         self.place, self.warnings = self._database.place, settings.database.warnings
         self._first: int | None = None
+        self._stored = 0
 
     def metrics(self, wanted: Callable[[StoredMetric], bool]) -> list[StoredMetric]:
         own = self._settings
@@ -96,6 +99,7 @@ class DatabaseDoor:
             return [one for one in found if wanted(one) and (allowed is None or allowed.fits(one.host_id, one.service_id))]
 
         several = self._ask(read)
+        self._stored = self._ask(lambda: stored(self._database))
         if len(several) > most:
             self._manners.partial(f"{self.place}: {len(several)} metrics fit, only the first {most} are read (limits.max_series)")
         return several[:most]
@@ -113,7 +117,7 @@ class DatabaseDoor:
 
     def samples(self, metrics: Sequence[StoredMetric], start: int, end: int) -> Samples:
         ids = [metric.id for metric in metrics]
-        found = self._ask(lambda: samples(self._database, ids, start, end))
+        found = self._ask(lambda: samples(self._database, ids, start, end, walk=walks(len(ids), self._stored)))
         self._manners.got(size=16 * len(found.ids), rows=len(found.ids))
         return found
 

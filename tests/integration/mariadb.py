@@ -72,7 +72,7 @@ class MariaDB:
                 cwd="/",
                 start_new_session=True,
             )
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while True:
             # The driver forgets a socket it could not connect, so it is only asked where somebody listens.
             try:

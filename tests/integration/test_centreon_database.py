@@ -237,9 +237,11 @@ def test_every_statement_on_samples_reads_only_its_days(storage: Storage) -> Non
             return super().rows(what, sql, args)
 
     database = Watched(storage.settings())
-    found = samples(database, [metric], START - DAY, START)
-    assert len(found.ids) == 288
-    assert [row[3] for row in plans[0]] == [f"p{time.strftime('%Y%m%d', time.gmtime(START - DAY))}"]
+    for walk in (False, True):
+        found = samples(database, [metric], START - DAY, START, walk=walk)
+        assert len(found.ids) == 288
+    assert [row[3] for plan in plans for row in plan] == [f"p{time.strftime('%Y%m%d', time.gmtime(START - DAY))}"] * 2
+    assert [row[5] for plan in plans for row in plan] == ["index_metric", None]  # keys that it may take
     database.close()
 
 

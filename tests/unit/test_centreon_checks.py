@@ -20,7 +20,7 @@ from collectors.centreon.settings import CentreonSettings
 from collectors.centreon.supervision import SupervisionSettings
 from tests.naive import checks_in_buckets
 from tocsin.centreon.people import Planned, in_effect, is_ours
-from tocsin.centreon.storage import Poller, StoredMetric, like, threshold
+from tocsin.centreon.storage import Poller, StoredMetric, like, threshold, walks
 from tocsin.model import Aggregate, SeriesKey, Window
 from tocsin.thresholds import parse_range
 
@@ -243,6 +243,13 @@ def test_a_few_services_are_too_few_to_say_so() -> None:
     assert not feed.quiet(1, np.zeros(0, np.int64), WINDOW).any()
     one_host = Feed.of([metric(ident, host_id=1, service_id=1) for ident in range(1, 50)])
     assert one_host.scouts == {}
+
+
+@pytest.mark.parametrize(
+    ("asked", "there", "walk"), [(20_000, 20_000, True), (500, 20_000, False), (2_000, 20_000, True), (1, 9, True)]
+)
+def test_many_metrics_of_a_day_are_walked_and_few_are_looked_up(asked: int, there: int, walk: bool) -> None:
+    assert walks(asked, there) is walk
 
 
 # --- what people did ---------------------------------------------------------------------------------------------------------
