@@ -130,12 +130,14 @@ def _value(answer: Any, ask: Ask) -> Any:
         return answer
     if ask.field == DOCUMENTS:
         return answer.get("doc_count")
+    if ask.apart and not ask.counts and not _count(answer.get("doc_count")):
+        return None
+    inner = _dict(answer.get("v")) if ask.apart else answer
     if ask.aggregate is Aggregate.LAST:
-        hits = _dict(_dict(answer.get("v")).get("hits")).get("hits")
+        hits = _dict(inner.get("hits")).get("hits")
         first = _dict(hits[0]) if isinstance(hits, list) and hits else {}
         several = _dict(first.get("fields")).get(ask.field)
         return several[0] if isinstance(several, list) and several else None
-    inner = _dict(answer.get("v")) if ask.where else answer
     if ask.aggregate.percent is not None:
         percents = _dict(inner.get("values"))
         return next(iter(percents.values()), None)

@@ -30,6 +30,12 @@ class Ask:
         """Whether nothing found means zero."""
         return self.aggregate is Aggregate.COUNT
 
+    @property
+    def apart(self) -> bool:
+        """Whether it looks at some of a row's documents only: those of a condition, or, where it would otherwise take a
+        document of another data set for a value (the sum of nothing is 0), those that have the field."""
+        return bool(self.where) or self.aggregate in (Aggregate.LAST, Aggregate.SUM)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Group:
@@ -224,19 +230,16 @@ def _aggregation(settings: ElasticSettings, ask: Ask) -> Clause | None:
             inner: Clause = {"value_count": field}
         case Aggregate.LAST:
             # The youngest document that has the field: `top_metrics` is not everywhere, this is.
-            newest = {
-                "size": 1,
-                "sort": [{settings.timestamp: {"order": "desc"}}],
-                "_source": False,
-                "docvalue_fields": [ask.field],
-            }
-            conditions = [{"exists": field}, *clauses(dict(ask.where))]
-            return {"filter": {"bool": {"filter": conditions}}, "aggs": {"v": {"top_hits": newest}}}
+            order = [{settings.timestamp: {"order": "desc"}}]
+            inner = {"top_hits": {"size": 1, "sort": order, "_source": False, "docvalue_fields": [ask.field]}}
         case aggregate if aggregate.percent is not None:
             inner = {"percentiles": field | {"percents": [aggregate.percent]}}
         case aggregate:
             inner = {_SIMPLE[aggregate]: field}
-    return {"filter": {"bool": {"filter": clauses(dict(ask.where))}}, "aggs": {"v": inner}} if ask.where else inner
+    if not ask.apart:
+        return inner
+    conditions = [*([{"exists": field}] if not ask.counts else []), *clauses(dict(ask.where))]
+    return {"filter": {"bool": {"filter": conditions}}, "aggs": {"v": inner}}
 
 
 def path(settings: ElasticSettings, action: str) -> str:

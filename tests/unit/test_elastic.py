@@ -152,6 +152,16 @@ def test_a_silent_component_has_no_data_but_zero_things_to_count(make: Make) -> 
     assert frame.known.all()
 
 
+def test_a_document_of_another_data_set_is_no_value(make: Make) -> None:
+    named = {"took.sum": "took", "took.min": "took", "took.p95": "took", "cpu.last": "took", "cpu": "cpu"}
+    collector = make(named, filter={"host.name": "db1"})
+    collector.discover()
+    frame = collector.collect(SeriesIndex(SeriesKey("db1", name) for name in named), WINDOW)
+    assert not np.isnan(row(frame, "db1", "cpu")).any()
+    for name in named.keys() - {"cpu"}:
+        assert np.isnan(row(frame, "db1", name)).all()
+
+
 def test_nothing_is_counted_before_the_component_was_there(make: Make) -> None:
     collector = make({"requests": "*"}, filter={"host.name": "web2"})
     index = SeriesIndex(collector.discover())
