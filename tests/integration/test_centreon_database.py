@@ -266,6 +266,53 @@ def test_static_thresholds_come_as_plugins_write_them(storage: Storage) -> None:
     source.close()
 
 
+def test_twenty_thousand_series_cost_two_statements(storage: Storage) -> None:
+    storage.park(2_000, 10)
+    storage.history(START, START + 1800, 300)
+    storage.do("UPDATE instances SET last_alive = %s", (START + 1790,))
+    source = collector(storage, now=START + 1800)
+    index = SeriesIndex(source.discover())
+    before = source._door.usage()
+    frame = source.collect(index, Window(START, START + 1800, 300))
+    statements, rows, read = (after - then for after, then in zip(source._door.usage(), before, strict=True))
+    assert (len(index), len(index.components)) == (20_000, 2_000)
+    assert np.isfinite(frame.values).all()
+    assert frame.known.all()
+    assert (statements, rows) == (2, 20_001)
+    assert read < 10_000_000
+    source.close()
+
+
+def test_more_series_than_allowed_are_cut_and_that_is_said(storage: Storage) -> None:
+    a_park(storage, 5)
+    limits = {"retries": 0, "per_second": 1000, "max_series": 2}
+    source = collector(storage, limits=limits)
+    assert [key.component for key in source.discover()] == ["srv-1-000", "srv-1-001"]
+    assert "5 metrics fit, only the first 2 are read" in source.manners.state.reason
+    source.close()
+
+
+def test_what_comes_late_and_out_of_order_is_there_when_read_again(storage: Storage) -> None:
+    metric = storage.metric(storage.service(storage.host("srv-1"), "Cpu"), "cpu")
+    storage.values(metric, [(START + 610, 3.0), (START + 10, 1.0)])
+    source = collector(storage, valid_for="0s")
+    index, window = SeriesIndex(source.discover()), Window(START, START + 900, 300)
+    np.testing.assert_array_equal(source.collect(index, window).values[0], [1.0, np.nan, 3.0])
+    storage.values(metric, [(START + 310, 2.0), (START + 50_000, 9.0)])
+    np.testing.assert_array_equal(source.collect(index, window).values[0], [1.0, 2.0, 3.0])
+    source.close()
+
+
+def test_names_are_data_and_never_part_of_a_statement(storage: Storage) -> None:
+    evil = "x'; DROP TABLE metrics; -- "
+    storage.values(storage.metric(storage.service(storage.host(evil.strip()), evil.strip()), "a%s'b"), [(START + 10, 1.0)])
+    source = collector(storage, hosts=[evil.strip()], services=[evil.strip()], host_groups=[])
+    frame = source.collect(SeriesIndex(source.discover()), Window(START, START + 300, 300))
+    assert frame.values.tolist() == [[1.0]]
+    assert storage.all("SELECT COUNT(*) FROM metrics") == [(1,)]
+    source.close()
+
+
 # --- what is not known ------------------------------------------------------------------------------------------------------
 
 
