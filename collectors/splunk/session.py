@@ -52,6 +52,7 @@ class Session:
         self._lock, self._asked = threading.Lock(), threading.local()
         self._service: Any = None
         self._facts: dict[str, Any] | None = None
+        self._closed = False
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -110,7 +111,8 @@ class Session:
             self.http.close()  # and with the connections whatever cookies came along
 
     def close(self) -> None:
-        """Give back all connections."""
+        """Give back all connections; whoever asks afterwards is told so."""
+        self._closed = True
         self.forget()
 
     def _login(self) -> Any:
@@ -139,6 +141,8 @@ class Session:
 
     def _send(self, url: str, message: Mapping[str, Any], **_: object) -> dict[str, Any]:
         """The SDK's handler: one request, its answer read to its end and bounded."""
+        if self._closed:
+            raise PermanentError(f"{self.place}: {self._asked.what}: given up, Tocsin leaves")
         body = message.get("body") or b""
         headers = {key: value for key, value in message["headers"] if key.lower() not in ("content-length", "host", "connection")}
         if message["method"] == "POST":

@@ -588,3 +588,14 @@ def test_an_answer_that_is_small_on_the_wire_and_large_in_memory_is_not_taken_ap
         splunk.collect(INDEX, WINDOW)
     assert fake.left() == []
     healed(splunk, fake)
+
+
+def test_after_leaving_nothing_is_asked_any_more(splunk: Splunk, fake: Fake) -> None:
+    healed(splunk, fake)
+    splunk.close()
+    asked = len(fake.asked)
+    with pytest.raises(PermanentError, match="Tocsin leaves"):
+        splunk.collect(INDEX, WINDOW)
+    with pytest.raises(PermanentError, match="Tocsin leaves"):
+        splunk.discover()
+    assert len(fake.asked) == asked
