@@ -75,8 +75,10 @@ class Oversight:
     def look(self, now: float) -> None:
         """Read what people decided, if that was not done just now."""
         self._now = now
-        if 0 <= now - self._looked < LOOK_EVERY:
-            return
+        if not 0 <= now - self._looked < LOOK_EVERY:
+            self._read_decisions(now)
+
+    def _read_decisions(self, now: float) -> None:
         accounts = self._state.accounts
         self.world.silences = accounts.silences(at=now)
         self.world.promotions = {(one.component_type, one.component): one for one in accounts.promotions()}
@@ -97,6 +99,7 @@ class Oversight:
         self._now = now
         if self.overseen.refresh(now):
             self._keep_remarks(now)
+        self._read_decisions(now)
         self._move_bars(now)
         if now - self._promises >= PROMISES_EVERY:
             self._promises = now

@@ -18,6 +18,7 @@ from rich.progress import Progress as RichProgress
 from rich.table import Table
 from rich.text import Text
 
+from alerting.stages import ACKNOWLEDGED, visible
 from tocsin.model import Anomaly, Incident, Phase, Severity, Transition, utc
 from tocsin.settings import spell_duration
 from tocsin.store.accounts import sources_of
@@ -152,7 +153,11 @@ def incident_story(config: Config, incident: Incident, transitions: Sequence[Tra
         f"Surprise {incident.peak:.1f} at its worst: in normal operation {odds(incident.peak)} looks like this.",
     ]
     if incident.held_by:
-        lines += [f"Not shown: {stage}: {reason}" for stage, reason in incident.held_by]
+        hides = {True: "Not shown: ", False: ""}
+        lines += [f"{hides[stage != ACKNOWLEDGED]}{stage}: {reason}" for stage, reason in incident.held_by]
+    if incident.folded:
+        names = ", ".join(incident.folded[:20]) + (", …" if len(incident.folded) > 20 else "")
+        lines.append(f"Shown here too, behind {incident.behind}: {len(incident.folded)} more: {names}")
     if incident.anomalies:
         lines += ["", "What was seen, and what would have been normal:"]
         width = max(len(anomaly.metric) for anomaly in incident.anomalies)
@@ -310,9 +315,9 @@ def _local(config: Config, component_type: str, seconds: int) -> str:
 
 
 def _state(incident: Incident) -> Text:
-    if incident.phase is Phase.RECOVERED:
-        return Text("recovered", style="green")
-    return Text(incident.severity.name + (" (held)" if incident.held_by else ""), style=_COLOURS[incident.severity])
+    if incident.phase is not Phase.OPEN:
+        return Text(incident.phase.value, style="green")
+    return Text(incident.severity.name + ("" if visible(incident.held_by) else " (held)"), style=_COLOURS[incident.severity])
 
 
 def _worst(incident: Incident) -> str:

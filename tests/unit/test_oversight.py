@@ -296,3 +296,22 @@ def test_a_wired_tocsin_stages_across_its_types_and_after_a_restart(tmp_path: Pa
             services = {row.service.service for row in app.state.all_desired("tocsin")}
             assert services == {"tocsin-heartbeat", "tocsin-sources", "tocsin-delivery", "tocsin-alerting"}
             assert app.state.accounts.snapshot("watched web") is not None
+
+
+def test_what_was_never_learnt_is_handed_back_to_its_static_thresholds_at_every_tick(tmp_path: Path) -> None:
+    path = make(tmp_path / "site")
+    kind = path.parent / "components" / "web.yaml"
+    kind.write_text(
+        kind.read_text().replace("{ladder: status}", "{ladder: status, hand_back: static}")
+        + "static: {latency: {warning: 150, critical: 200}}\n"
+    )
+    with App(load(path), executor=InProcess(), started=START) as app:
+        shown = []
+        for turn in range(1, 9):
+            app.tick(app.shards[0], START + turn * SPAN)
+            (row,) = [row for row in app.state.all_desired("web") if row.service.host == "web-1"]
+            shown.append(row.code)
+        assert shown[0] is Severity.OK
+        assert Severity.CRITICAL in shown
+        assert row.text.startswith("static thresholds: latency ")
+        assert "shown by the static template: still learning" in row.text
