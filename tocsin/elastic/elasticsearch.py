@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -21,6 +22,8 @@ class ElasticsearchDoor:
     """Says in its headers that it speaks version 8, and refuses products that are not Elasticsearch."""
 
     def __init__(self, server: Server, bounds: Bounds, size: int) -> None:
+        # What fails is told by who asks, once and in our words.
+        logging.getLogger("elastic_transport").setLevel(logging.CRITICAL)
         nodes = _nodes(server, bounds.timeout, size)
         self._client = Elasticsearch(nodes, node_class=_node_class(server, bounds), http_compress=True, **_MANNERS)
 

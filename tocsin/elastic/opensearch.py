@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +21,8 @@ class OpenSearchDoor:
     """As `Door` promises."""
 
     def __init__(self, server: Server, bounds: Bounds, size: int) -> None:
+        # What fails is told by who asks, once and in our words.
+        logging.getLogger("opensearch").setLevel(logging.CRITICAL)
         hosts = [_host(address) for address in server.addresses]
         self._client = OpenSearch(
             hosts,
