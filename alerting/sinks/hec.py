@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -166,7 +167,11 @@ class Hec:
                 chosen.append(place)
             if not chosen:
                 return True
-            said = self._post(b"\n".join(lines[place] for place in chosen))
+            try:
+                said = self._post(b"\n".join(lines[place] for place in chosen))
+            except (TransientError, PermanentError) as error:
+                outcomes |= dict.fromkeys(lines, Outcome(sent=Sent.UNKNOWN, why=str(error)))
+                return False
             if said.status == 200 and said.code in (0, None):
                 for place in chosen:
                     del lines[place]
@@ -228,6 +233,7 @@ class Hec:
 
     def _event(self, result: CheckResult) -> bytes:
         facts: dict[str, Any] = {key: value for key, value in spelled(result).items() if key != "host"}
+        facts["perf"] = [one for one in facts["perf"] if math.isfinite(one["value"])]  # JSON has no NaN
         event = {
             "time": result.at,
             "host": result.service.host,

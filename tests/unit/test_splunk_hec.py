@@ -179,3 +179,18 @@ def test_hostile_text_stays_text(sink: Hec, far: FakeCollector) -> None:
     assert len(far.events) == 1
     assert far.events[0]["event"]["text"] == text
     assert PLUGIN.name == "hec"
+
+
+def test_a_batch_that_breaks_off_does_not_unsay_the_one_before(sink: Hec, far: FakeCollector) -> None:
+    far.fault("/event", Answer(200, b'{"text": "Success"', cut=3), when=lambda asked: b"web-15" in asked.body)
+    outcomes = sink.send([result(f"web-{place}") for place in range(25)])
+    assert sent(outcomes[:10]) == [Sent.YES] * 10
+    assert sent(outcomes[10:20]) == [Sent.UNKNOWN] * 10
+    assert sent(outcomes[20:]) == [Sent.NO] * 5
+
+
+def test_a_value_that_is_none_does_not_spoil_its_event(sink: Hec, far: FakeCollector) -> None:
+    perf = (Perf(label="a", value=float("nan")), Perf(label="b", value=1.0))
+    odd = CheckResult(service=ServiceKey("web-1", "s"), code=Severity.OK, text="OK", perf=perf, at=AT)
+    assert sent(sink.send([odd])) == [Sent.YES]
+    assert [one["label"] for one in far.events[0]["event"]["perf"]] == ["b"]
