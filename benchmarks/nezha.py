@@ -119,8 +119,9 @@ def drawn(frame: Frame, columns: Ints, end: int, rng: np.random.Generator) -> Fr
     return Frame(index=frame.index, window=window, values=frame.values[:, chosen], known=frame.known[:, chosen])
 
 
-def ranks(frame: Frame, minutes: Bools, faults: Sequence[tuple[int, str]], detectors: Sequence[Detector]) -> list[int]:
-    """The rank of each faulty pod among all of the frame; a pod without any judgement is last."""
+def ranks(parts: Sequence[tuple[Frame, Bools]], faults: Sequence[tuple[int, str]], detectors: Sequence[Detector]) -> list[int]:
+    """The rank of each faulty pod among all; a pod without any judgement is last. Of each frame those minutes are learnt from."""
+    frame = joined([part for part, _ in parts])
     found = [0] * len(faults)
     rng = np.random.default_rng(0)
     near = np.arange(len(frame.window))
@@ -128,8 +129,8 @@ def ranks(frame: Frame, minutes: Bools, faults: Sequence[tuple[int, str]], detec
     for fold in range(FOLDS):
         mine = range(fold, len(faults), FOLDS)
         away = [(near < columns[place] - BEFORE) | (near > columns[place] + AFTER) for place in mine]
-        others = np.flatnonzero(minutes & np.logical_and.reduce(away))
-        past = drawn(frame, others, frame.window.start, rng)
+        left = np.logical_and.reduce(away)
+        past = joined([drawn(part, np.flatnonzero(minutes & left), frame.window.start, rng) for part, minutes in parts])
         models = learn(past, detectors)
         for place in mine:
             at, pod = faults[place]
@@ -172,19 +173,14 @@ def main() -> None:
         Seasonal(calendar=calendar, span=SPAN, metrics=METRICS),
         Logs(span=SPAN, calendar=calendar),
     ]
-    everything = joined([measured, counted])
     recorded = counted.known.any(axis=0)
     whole_day = np.ones(len(measured.window), bool)
-    print(f"{len(everything.index.components)} pods, {len(measured.index)} metrics, {len(counted.index)} series of log lines")
+    print(f"{len(measured.index.components)} pods, {len(measured.index)} metrics, {len(counted.index)} series of log lines")
     print(f"{'learnt and judged':34s} rank 1  rank <= 3  rank <= 5   ranks")
     plain = [(at, pod) for at, pod, _ in faults]
-    for name, frame, minutes in (
-        ("metrics (whole day)", measured, whole_day),
-        ("metrics (recorded minutes)", measured, recorded),
-        ("logs", counted, recorded),
-        ("metrics + logs", everything, recorded),
-    ):
-        found = np.array(ranks(frame, minutes, plain, detectors))
+    metrics, logs = (measured, whole_day), (counted, recorded)
+    for name, parts in (("metrics", [metrics]), ("logs", [logs]), ("metrics + logs", [metrics, logs])):
+        found = np.array(ranks(parts, plain, detectors))
         shares = "  ".join(f"{np.mean(found <= most):8.0%}" for most in (1, 3, 5))
         print(f"{name:34s} {shares}   {' '.join(map(str, found))}", flush=True)
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from tocsin.store.rows import ModelVersion
     from tocsin.store.state import State
 
+MOST_OF_A_LINE = 300
+
 _COLOURS = {Severity.OK: "green", Severity.WARNING: "yellow", Severity.CRITICAL: "red", Severity.UNKNOWN: "magenta"}
 
 Report = Callable[[int, int], None]
@@ -161,11 +163,19 @@ def incident_story(config: Config, incident: Incident, transitions: Sequence[Tra
     if incident.anomalies:
         lines += ["", "What was seen, and what would have been normal:"]
         width = max(len(anomaly.metric) for anomaly in incident.anomalies)
-        lines += [f"  {anomaly.metric:<{width}}  {in_words(anomaly)}  ({at(anomaly.at)})" for anomaly in incident.anomalies]
+        for anomaly in incident.anomalies:
+            lines.append(f"  {anomaly.metric:<{width}}  {in_words(anomaly)}  ({at(anomaly.at)})")
+            if anomaly.example:
+                lines.append(f"  {'':<{width}}  such as: {printable(anomaly.example)}")
     if transitions:
         lines += ["", "What Tocsin did, and why:"]
         lines += [f"  {at(step.at)}  {step.kind:<10} {step.severity.name:<8} {step.reason}" for step in transitions]
     return "\n".join(lines)
+
+
+def printable(line: str) -> str:
+    """A log line as a terminal may show it, whoever masked it."""
+    return "".join(char if char.isprintable() else " " for char in line[:MOST_OF_A_LINE])
 
 
 def in_words(anomaly: Anomaly) -> str:

@@ -184,6 +184,15 @@ def test_the_metrics_of_an_incident_come_worst_first_in_their_worst_bucket() -> 
     assert (other.metric, other.unit, other.value, other.expected, other.upper) == ("m2", "", 41.0, 1.0, 2.0)
 
 
+def test_an_anomaly_of_log_lines_keeps_one_of_them_as_long_as_the_incident_is_kept() -> None:
+    whole, series = detailed(np.array([[0.0, 4.5, 5.0, 6.0]]))
+    examples = {key: f"cannot connect to <ip> ({key.metric})" for key in whole.index}
+    judged = judge(whole, series, JudgeState(), RULES, "web", "anomaly", {}, examples.__getitem__)
+    kept = JudgeState.from_arrays(judged.state.to_arrays("a."), "a.")
+    for incident in (judged.incidents[0], next(iter(kept.live.values())).incident):
+        assert incident.anomalies[0].example == "cannot connect to <ip> (m0)"
+
+
 def test_what_comes_and_goes_is_one_state_that_ends_after_a_calm_while() -> None:
     rules = Rules(open_buckets=1, open_of=1, close_buckets=1, close_of=1, flap_calm=6 * SPAN)
     judged = run([5.0, 1.0] * 6 + [1.0] * 10, rules)

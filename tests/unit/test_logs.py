@@ -8,6 +8,7 @@ import resource
 import string
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +20,16 @@ from collectors.logs import LogSettings, collector
 from collectors.logs.collector import LogCounts
 from collectors.logs.join import join
 from collectors.logs.levels import LEVELS, level_in, level_of
-from tests.fakes import ListLogs
+from tests.fakes import ListCollector, ListLogs
+from tocsin.config import load
 from tocsin.errors import TransientError
-from tocsin.model import Frame, LogLine, Probe, SeriesIndex, SeriesKey, Window
+from tocsin.intake import Intake, Source
+from tocsin.model import Anomaly, Frame, Incident, LogLine, Phase, Probe, SeriesIndex, SeriesKey, Severity, Window
 from tocsin.ports import LogCollector, RemoteCollector, Surroundings
+from tocsin.show import incident_story
 from tocsin.timegrid import Calendar
 
+ROOT = Path(__file__).resolve().parents[2]
 SPAN, START = 60, 1_767_225_600
 HOUR = Window(START, START + 3600, SPAN)
 
@@ -650,6 +655,47 @@ def test_a_line_without_a_level_tells_it_itself(text: str, level: str) -> None:
 def test_every_text_has_a_level(text: str) -> None:
     assert level_in(text) in LEVELS
     assert level_of(text) in (*LEVELS, "")
+
+
+def test_an_incident_shows_a_masked_line_of_the_source_it_came_from() -> None:
+    counts = counting(ListLogs([line(1, "ERROR cannot connect to 10.0.0.1 for user bob")]))
+    counts.discover()
+    intake = Intake([Source(name="files", collector=ListCollector({})), Source(name="logs", collector=counts)], {})
+    for metric in ("log.level.error", "log.new"):
+        assert intake.example(SeriesKey("web1", metric)) == "ERROR cannot connect to <ip> for user <user>"
+    assert intake.example(SeriesKey("web1", "cpu")) == ""
+    anomaly = Anomaly(
+        metric="log.new",
+        unit="",
+        value=42.0,
+        expected=0.0,
+        lower=0.0,
+        upper=1.0,
+        surprise=7.0,
+        share=1.0,
+        at=START,
+        example="cannot connect\x1b[2J to <ip>",
+    )
+    incident = replace(an_incident(), anomalies=(anomaly,))
+    told = incident_story(load(ROOT / "config/tocsin.yaml", environment={}), incident, [])
+    assert "such as: cannot connect [2J to <ip>" in told
+
+
+def an_incident() -> Incident:
+    return Incident(
+        id="x",
+        component_type="web",
+        component="web1",
+        signature="anomaly",
+        phase=Phase.OPEN,
+        severity=Severity.CRITICAL,
+        since=START,
+        opened=START,
+        last_bad=START,
+        surprise=7.0,
+        peak=7.0,
+        version=1,
+    )
 
 
 # --- remote sources ------------------------------------------------------------------------------------------------------------
