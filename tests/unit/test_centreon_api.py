@@ -40,19 +40,23 @@ def settings(fake: Fake, **changes: object) -> ApiSettings:
     )
 
 
+def logins(fake: Fake) -> int:
+    return [path for _, path, _ in fake.asked].count("/centreon/api/latest/login")
+
+
 # --- the session -------------------------------------------------------------------------------------------------------
 
 
 def test_one_session_serves_many_questions(fake: Fake, api: Api) -> None:
     assert [api.version() for _ in range(3)] == ["24.10.1"] * 3
-    assert [path for _, path, _ in fake.asked].count("/centreon/api/latest/login") == 1
+    assert logins(fake) == 1
 
 
 def test_a_session_that_ended_is_begun_again_once(fake: Fake, api: Api) -> None:
     api.version()
     fake.expire_tokens()
     assert api.version() == "24.10.1"
-    assert api.renewals == 2
+    assert logins(fake) == 2
 
 
 def test_an_expired_password_is_told_as_such(fake: Fake, api: Api) -> None:
@@ -96,7 +100,7 @@ def test_a_user_without_rights_is_told_and_not_asked_for_ever(fake: Fake, api: A
     fake.admin, fake.may_submit = False, False
     with pytest.raises(PermanentError, match="lacks a right"):
         submit(api, [ById(host_id=1, service_id=2, code=0, output="OK")])
-    assert api.renewals == 2
+    assert logins(fake) == 2
 
 
 def test_a_server_that_is_down_may_be_up_later(fake: Fake, api: Api) -> None:
@@ -153,10 +157,10 @@ def test_a_search_finds_what_it_says(fake: Fake, api: Api) -> None:
 @pytest.mark.parametrize("old", [False, True])
 def test_both_spellings_of_renamed_keys_are_read(fake: Fake, api: Api, old: bool) -> None:
     service = fake.service(fake.host("srv-1"), "Cpu", passive=True)
-    service.in_downtime = service.acknowledged = True
+    service.acknowledged = True
     fake.old_spelling = old
     (found,) = resources(api)
-    assert (found.in_downtime, found.acknowledged, found.passive, found.active) == (True, True, True, False)
+    assert (found.acknowledged, found.passive, found.active) == (True, True, False)
 
 
 def test_what_a_service_shows_is_read_back(fake: Fake, api: Api) -> None:
@@ -173,11 +177,11 @@ def test_what_a_service_shows_is_read_back(fake: Fake, api: Api) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("1m 5s", (65, 1)),
-        ("2h 3m", (7380, 60)),
-        ("0s", (0, 1)),
-        ("1d", (86400, 86400)),
-        ("1M 2w", (3839344, 604800)),
+        ("1m 5s", 65),
+        ("2h 3m", 7380),
+        ("0s", 0),
+        ("1d", 86400),
+        ("1M 2w", 3839344),
         ("", None),
         (None, None),
         ("soon", None),

@@ -48,14 +48,14 @@ class ApiSettings(Settings):
 
 
 class Api:
-    """The session. Threads may share it. `renewals` counts how often it was begun."""
+    """The session. Threads may share it."""
 
     def __init__(self, settings: ApiSettings) -> None:
         self._settings = settings
         limits = Limits(read=settings.timeout, total=settings.timeout)
         self._http = Http(settings.url, tls=settings.tls, limits=limits)
         self._lock, self._token = threading.Lock(), ""
-        self.place, self.usage, self.renewals = self._http.place, self._http.usage, 0
+        self.place, self.usage = self._http.place, self._http.usage
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -206,7 +206,6 @@ class Api:
         token = found.get("security", {}).get("token") if isinstance(found, dict) else None
         if not isinstance(token, str) or not re.fullmatch(r"[\x21-\x7e]{8,512}", token):
             raise Unanswered(f"{self.place}: login: the answer holds no token", status=answer.status)
-        self.renewals += 1
         return token
 
     def _refused(self, error: Refused) -> Refused:

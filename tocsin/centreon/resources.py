@@ -23,7 +23,7 @@ _UNITS = {"y": 31_556_926, "M": 2_629_744, "w": 604_800, "d": 86_400, "h": 3_600
 class Resource:
     """A host (`service` empty) or a service as it is shown now.
 
-    `age` is how many seconds ago it was last checked, `grain` how exactly that is told (60 for "2h 3m"); None when it never was.
+    `age` is how many seconds ago it was last checked, rounded down to what is told (minutes for "2h 3m"); None when it never was.
     """
 
     kind: str
@@ -34,9 +34,7 @@ class Resource:
     code: int
     text: str
     age: int | None
-    grain: int
     hard: bool
-    in_downtime: bool
     acknowledged: bool
     active: bool
     passive: bool
@@ -80,7 +78,6 @@ def resource(item: dict[str, Any]) -> Resource | None:
     if not isinstance(above, dict) or not isinstance(above.get("id"), int):
         return None
     host_id, host = above["id"], str(above.get("name") or "")
-    ago = duration(item.get("last_check"))
     severity = item.get("severity")
     return Resource(
         kind=kind,
@@ -90,10 +87,8 @@ def resource(item: dict[str, Any]) -> Resource | None:
         service=name if kind == "service" else "",
         code=status["code"] if isinstance(status.get("code"), int) else 4,
         text=str(item.get("information") or ""),
-        age=None if ago is None else ago[0],
-        grain=1 if ago is None else ago[1],
+        age=duration(item.get("last_check")),
         hard=str(item.get("tries") or "").endswith("(H)"),
-        in_downtime=bool(_either(item, "is_in_downtime", "in_downtime")),
         acknowledged=bool(_either(item, "is_acknowledged", "acknowledged")),
         active=bool(_either(item, "has_active_checks_enabled", "active_checks")),
         passive=bool(_either(item, "has_passive_checks_enabled", "passive_checks")),
@@ -107,12 +102,11 @@ def _either(item: Mapping[str, Any], now: str, before: str) -> Any:
     return item[now] if now in item else item.get(before)
 
 
-def duration(text: object) -> tuple[int, int] | None:
-    """`1m 5s` → (65, 1), `2h 3m` → (7380, 60): seconds, and the size of the smallest unit told. None for anything else."""
+def duration(text: object) -> int | None:
+    """`1m 5s` → 65, `2h 3m` → 7380; None for anything else."""
     if not isinstance(text, str) or not re.fullmatch(r"\s*(?:[0-9]{1,9}[yMwdhms]\s*)+", text, re.ASCII):
         return None
-    parts = [(int(number), _UNITS[unit]) for number, unit in re.findall(r"([0-9]+)([yMwdhms])", text)]
-    return sum(number * size for number, size in parts), min(size for _, size in parts)
+    return sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"([0-9]+)([yMwdhms])", text))
 
 
 def moment(text: object) -> float | None:
