@@ -10,7 +10,16 @@ from typing import Annotated
 
 import typer
 
-from tocsin import __version__, commands_alerting, commands_export, commands_provision, commands_sinks, commands_sources
+from tocsin import (
+    __version__,
+    commands_alerting,
+    commands_audit,
+    commands_export,
+    commands_provision,
+    commands_silence,
+    commands_sinks,
+    commands_sources,
+)
 from tocsin.errors import ConfigError, TransientError
 from tocsin.options import ConfigOption, JsonOption, TypeOption, emit, load_config, open_state
 
@@ -40,6 +49,8 @@ models_app = typer.Typer(
 )
 app.add_typer(models_app, name="models")
 app.add_typer(commands_alerting.app)
+app.add_typer(commands_silence.app, name="silence")
+app.add_typer(commands_audit.app, name="audit")
 app.add_typer(commands_export.app, name="export")
 app.add_typer(commands_sinks.app)
 app.add_typer(commands_provision.app, name="provision")
@@ -298,7 +309,9 @@ def score(
     output: Annotated[Path, typer.Option("--output", "-o", help="A CSV file, or the folder that mirrors INPUT.")],
     timezone: Annotated[str, typer.Option(help="Where the seasons are local.")] = "UTC",
     train_rows: Annotated[int, typer.Option(min=0, help="Learn from the first N rows without judging them.")] = 0,
-    detectors: Annotated[str, typer.Option(help="Which detectors, separated by commas.")] = "seasonal,novelty,change,level,silence",
+    detectors: Annotated[
+        str, typer.Option(help="Which detectors, separated by commas.")
+    ] = "seasonal,novelty,change,level,silence",
     per_metric: Annotated[bool, typer.Option("--per-metric", help="Each metric's own columns too.")] = False,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 is one per core.")] = 0,
 ) -> None:

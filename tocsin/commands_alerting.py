@@ -1,37 +1,21 @@
-"""What people tell Tocsin about alerts: silences, how far a type may go, whether an alert was worth it; and the account of it."""
+"""`tocsin promote`, `ladder` and `feedback`: how far a type may go, and whether its alerts were worth it."""
 
 from __future__ import annotations
 
-import getpass
 import sys
 import time
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tocsin.errors import ConfigError
-from tocsin.options import ConfigOption, JsonOption, TypeOption, emit, load_config, open_state
+from tocsin.options import ByOption, ConfigOption, JsonOption, TypeOption, emit, load_config, open_state, user
 
 if TYPE_CHECKING:
     from tocsin.config import ComponentType, Config
 
 app = typer.Typer()
-silence_app = typer.Typer(
-    help="Not see some incidents for a while. They are recorded, and shown when the silence ends and they are still there.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
-audit_app = typer.Typer(
-    help="The journal: each step of each incident and each decision of a person, a line of JSON each, chained by digests.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
-app.add_typer(silence_app, name="silence")
-app.add_typer(audit_app, name="audit")
-
-ByOption = Annotated[str | None, typer.Option("--by", metavar="NAME", help="Who decides; you, when it is not given.")]
 
 
 class Said(StrEnum):
@@ -42,13 +26,6 @@ class Said(StrEnum):
     KNOWN = "known"
 
 
-class UpTo(StrEnum):
-    """A severity as people write it."""
-
-    WARNING = "warning"
-    CRITICAL = "critical"
-
-
 class To(StrEnum):
     """A rung of the ladder."""
 
@@ -56,128 +33,6 @@ class To(StrEnum):
     SHOW = "show"
     STATUS = "status"
     NOTIFY = "notify"
-
-
-# --- silences ---------------------------------------------------------------------------------------------------------
-
-
-@silence_app.command("add")
-def silence_add(
-    comment: Annotated[str, typer.Option("--comment", "-m", help="Why; people read it beside the service.")],
-    lasts: Annotated[str, typer.Option("--for", metavar="DURATION", help="How long from now, such as 30m, 4h or 2d.")],
-    component_type: Annotated[str, typer.Option("--type", "-t", metavar="PATTERN", help="Component types; * and ? fit.")] = "",
-    component: Annotated[str, typer.Option("--component", metavar="PATTERN", help="Components; * and ? fit.")] = "",
-    metric: Annotated[
-        str, typer.Option("--metric", metavar="PATTERN", help="Incidents in which only such metrics take part.")
-    ] = "",
-    severity: Annotated[UpTo | None, typer.Option("--severity", help="Only up to this; what gets worse is shown.")] = None,
-    by: ByOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Silence incidents that meet every pattern given, from now on. The daemon follows within a tick.
-
-    Examples:
-
-      tocsin silence add --component "web-*" --for 2h -m "load test"
-
-      tocsin silence add --type db --severity warning --for 12h -m "known, ticket 4711"
-    """
-    import secrets
-
-    from tocsin.model import Severity, utc
-    from tocsin.records import Matcher, Silence
-    from tocsin.settings import parse_duration
-
-    loaded, now = load_config(config), int(time.time())
-    try:
-        seconds = parse_duration(lasts)
-    except ValueError as error:
-        raise ConfigError(f"--for: {error}") from error
-    if not 0 < seconds <= 366 * 86_400:
-        raise ConfigError("--for: a silence lasts at most a year; ended ones are forgotten problems")
-    if not comment.strip():
-        raise ConfigError("--comment: say why, people will read it")
-    matcher = Matcher(
-        component_type=component_type,
-        component=component,
-        metric=metric,
-        severity=None if severity is None else Severity[severity.value.upper()],
-    )
-    if not any((component_type, component, metric)):
-        raise ConfigError("a silence names at least a --type, a --component or a --metric; '*' is every one")
-    one = Silence(
-        id=secrets.token_hex(6),
-        matcher=matcher,
-        start=now,
-        end=now + seconds,
-        author=by or _user(),
-        comment=comment.strip(),
-        created_at=now,
-    )
-    with open_state(loaded) as state:
-        state.accounts.add_silence(one)
-        meant = [it for it in state.incidents(open_only=True, limit=10_000) if matcher.matches(it)]
-    if as_json:
-        emit(_silence_document(one) | {"open_incidents": [it.id for it in meant]})
-        return
-    print(f"silence {one.id}: {matcher.words}, until {utc(one.end):%Y-%m-%d %H:%M} UTC")
-    print(f"{len(meant)} open incident{'' if len(meant) == 1 else 's'} meant now")
-
-
-@silence_app.command("list")
-def silence_list(
-    everything: Annotated[bool, typer.Option("--all", "-a", help="Ended ones too.")] = False,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """List the silences in force: what they mean, until when, by whom and why.
-
-    Example: tocsin silence list --all
-    """
-    from tocsin.model import utc
-
-    with open_state(load_config(config)) as state:
-        found = state.accounts.silences(at=None if everything else time.time())
-    if as_json:
-        emit([_silence_document(one) for one in found])
-        return
-    if not found:
-        print("no silence is in force" if not everything else "nothing was ever silenced")
-    for one in found:
-        ended = f", ended early by {one.expired_by}" if one.expired_by else ""
-        print(f"{one.id}  until {utc(one.end):%Y-%m-%d %H:%M} UTC  {one.matcher.words}  by {one.author}: {one.comment}{ended}")
-
-
-@silence_app.command("expire")
-def silence_expire(
-    silence: Annotated[str, typer.Argument(help="Its id; the first characters are enough.")],
-    by: ByOption = None,
-    config: ConfigOption = None,
-) -> None:
-    """End a silence now. What it held back and is still there is shown at the next tick.
-
-    Example: tocsin silence expire 3fa9c1
-    """
-    with open_state(load_config(config)) as state:
-        one = state.accounts.expire_silence(silence, time.time(), by or _user())
-    print(f"silence {one.id} ({one.matcher.words}) has ended")
-
-
-def _silence_document(one: Any) -> dict[str, Any]:
-    severity = one.matcher.severity
-    return {
-        "id": one.id,
-        "component_type": one.matcher.component_type,
-        "component": one.matcher.component,
-        "metric": one.matcher.metric,
-        "severity": None if severity is None else severity.name,
-        "start": _iso(one.start),
-        "end": _iso(one.end),
-        "author": one.author,
-        "comment": one.comment,
-        "expired_by": one.expired_by,
-    }
 
 
 # --- the ladder -------------------------------------------------------------------------------------------------------
@@ -251,7 +106,7 @@ def promote(
             rung=wanted.value,
             written=kind.alert.ladder,
             at=int(now),
-            by=by or _user(),
+            by=by or user(),
             reason=comment.strip() or ("proved" if up else "sent down by hand"),
             forced=bool(lacks) and force,
             figures=figures.document() | {"lacks": list(lacks)},
@@ -355,7 +210,7 @@ def feedback(
     from tocsin.oversight import attributed
     from tocsin.records import Verdict
 
-    loaded, now, author = load_config(config), int(time.time()), by or _user()
+    loaded, now, author = load_config(config), int(time.time()), by or user()
     with open_state(loaded) as state:
         found, _ = state.incident(incident)
         one = Verdict(
@@ -397,79 +252,6 @@ def _report(loaded: Config, as_json: bool) -> None:
         print(f"{row['by']:<16} {row['name']:<24} {counts} {share:>10}")
 
 
-# --- the journal ------------------------------------------------------------------------------------------------------
-
-
-@audit_app.command("verify")
-def audit_verify(
-    file: Annotated[Path | None, typer.Argument(help="A file that `tocsin audit export` wrote; the database by default.")] = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Check that no line of the journal was changed, taken out or put in. Exit code 1 with the place when one was.
-
-    The digest of the last line stands for all of them: write it down elsewhere, and nobody can write the journal anew.
-
-    Example: tocsin audit verify
-    """
-    from tocsin import chain
-
-    links = _links(config, file)
-    fault = chain.first_break(links)
-    if as_json:
-        emit({"lines": len(links), "whole": not fault, "fault": fault, "last": links[-1].digest if links else None})
-    elif fault:
-        print(f"tocsin: journal: {fault}", file=sys.stderr)
-    else:
-        print(f"{len(links)} lines, whole; the last digest is {links[-1].digest if links else 'none yet'}")
-    if fault:
-        raise typer.Exit(1)
-
-
-@audit_app.command("export")
-def audit_export(
-    incident: Annotated[
-        str, typer.Option("--incident", metavar="ID", help="Only this incident's life; the chain is left out.")
-    ] = "",
-    config: ConfigOption = None,
-) -> None:
-    """Print the journal as JSON lines: what happened, with its number and digest. `tocsin audit verify FILE` checks it.
-
-    Example: tocsin audit export > journal.jsonl
-    """
-    import json
-
-    with open_state(load_config(config)) as state:
-        whole = state.incident(incident)[0].id if incident else ""
-        after = 0
-        while links := state.accounts.journal(after, 10_000):
-            for link in links:
-                if whole and json.loads(link.line).get("incident") != whole:
-                    continue
-                facts = (
-                    link.line
-                    if whole
-                    else json.dumps({"seq": link.seq, "line": link.line, "digest": link.digest}, ensure_ascii=False)
-                )
-                print(facts)
-            after = links[-1].seq
-
-
-def _links(config: Path | None, file: Path | None) -> list[Any]:
-    import json
-
-    from tocsin.chain import Link
-
-    if file is None:
-        with open_state(load_config(config)) as state:
-            return list(state.accounts.journal())
-    try:
-        with file.open(encoding="utf-8") as lines:
-            return [Link(**json.loads(line)) for line in lines if line.strip()]
-    except (OSError, ValueError, TypeError) as error:
-        raise ConfigError(f"{file}: cannot be read as an exported journal: {error}") from error
-
-
 # --- inside -----------------------------------------------------------------------------------------------------------
 
 
@@ -482,22 +264,9 @@ def _kind(loaded: Config, name: str) -> ComponentType:
     raise ConfigError(f'no component type "{name}"{did_you_mean(name, [kind.name for kind in loaded.types])}')
 
 
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "somebody"
-
-
 def _of(component: str) -> str:
     return f" {component}" if component else ""
 
 
 def _or_dash(value: object) -> str:
     return "-" if value is None else f"{value}"
-
-
-def _iso(seconds: float) -> str:
-    from tocsin.model import utc
-
-    return utc(seconds).isoformat().replace("+00:00", "Z")

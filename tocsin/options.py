@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,6 +22,7 @@ ConfigOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, for machines.")]
+ByOption = Annotated[str | None, typer.Option("--by", metavar="NAME", help="Who decides; you, when it is not given.")]
 TypeOption = Annotated[str | None, typer.Option("--type", "-t", metavar="TYPE", help="Only this component type.")]
 
 
@@ -52,3 +54,11 @@ def open_state(config: Config) -> State:
     from tocsin.store.state import State
 
     return State.open(config.database_url())
+
+
+def user() -> str:
+    """The person at the keyboard."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "somebody"
