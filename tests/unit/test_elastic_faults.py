@@ -106,7 +106,7 @@ def collect(fake: FakeElastic, tmp_path: Path) -> Iterator[Callable[..., Elastic
     made: list[ElasticCollector] = []
 
     def make(*, limits: dict[str, Any] | None = None, **settings: Any) -> ElasticCollector:
-        bounds = {"retries": 0, "per_second": 1000, "timeout": 5, "page": 100, "max_bytes": 1_000_000} | (limits or {})
+        bounds = {"retries": 0, "per_second": 1000, "timeout": 10, "page": 100, "max_bytes": 1_000_000} | (limits or {})
         written = {
             "hosts": fake.url,
             "flavour": "elasticsearch",
@@ -161,7 +161,7 @@ NOTHING: dict[str, tuple[Fault, type[Exception], str]] = {
     "a list": (raw(b"[1, 2]"), TransientError, "no JSON object"),
     "a body that is cut": (raw(b'{"took": 1, "aggregations": {}}', cut=12), TransientError, "http"),
     "a connection that is cut": (raw(b"{}", cut=0), TransientError, "http"),
-    "an answer that takes too long": (raw(b"{}", wait=1.5), TransientError, "no whole answer within"),
+    "an answer that takes too long": (raw(b"{}", wait=2.3), TransientError, "no whole answer within"),
     "an answer that drips": (raw(b" " * 20_000, pace=0.2), TransientError, "no whole answer within"),
     "a redirect": (status(302, Location="https://elsewhere/?token=x"), PermanentError, "write the final address in hosts"),
     "a server that is too old": (
@@ -180,7 +180,7 @@ NOTHING: dict[str, tuple[Fault, type[Exception], str]] = {
 @pytest.mark.parametrize("what", NOTHING)
 def test_no_answer_is_not_known_and_says_why(what: str, fake: FakeElastic, collect: Callable[..., ElasticCollector]) -> None:
     fault, kind, sentence = NOTHING[what]
-    collector = collect(limits={"timeout": 1})
+    collector = collect(limits={"timeout": 2 if what.startswith("an answer that") else 10})
     index = SeriesIndex(collector.discover())
     fake.always = fault
     before = len(fake.asked)

@@ -64,7 +64,7 @@ def around(folder: Path) -> Surroundings:
 
 
 def settings(fake: FakeElastic, **limits: int) -> ElasticSettings:
-    bounds = {"retries": 0, "per_second": 1000, "timeout": 5, "page": 100, **limits}
+    bounds = {"retries": 0, "per_second": 1000, "timeout": 20, "page": 100, **limits}
     return ElasticSettings.model_validate({"hosts": fake.url, "index": "logs-*", "logs": True, "limits": bounds})
 
 
