@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -196,20 +196,6 @@ def judge(
         transitions=tuple(sorted((step for trail in trails for step in trail.transitions), key=lambda step: step.at)),
         alert=alert,
     )
-
-
-def retire(state: JudgeState, components: Iterable[str], at: int, reason: str) -> Judged:
-    """Close the incidents of components that are not watched any more, at `at`, and forget them."""
-    gone = [state.live[name] for name in sorted(set(components)) if name in state.live]
-    incidents, transitions = [], []
-    for live in gone:
-        if live.incident.phase is Phase.OPEN:
-            closed = replace(live.incident, phase=Phase.RECOVERED, recovered=at, version=live.incident.version + 1)
-            incidents.append(closed)
-            transitions.append(Transition(incident=closed.id, at=at, kind="retired", reason=reason, severity=Severity.OK))
-    names = {live.incident.component for live in gone}
-    after = replace(state, live={name: live for name, live in state.live.items() if name not in names})
-    return Judged(state=after, incidents=tuple(incidents), transitions=tuple(transitions), alert=np.zeros((0, 0), np.bool_))
 
 
 def withdraw(state: JudgeState, component: str, at: int, reason: str) -> Judged:

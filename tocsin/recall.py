@@ -6,7 +6,8 @@ from collections.abc import Collection
 
 import structlog
 
-from alerting.judge import JudgeState, retire
+from alerting.judge import JudgeState
+from alerting.retired import retire
 from tocsin.errors import PermanentError, TransientError
 from tocsin.late import Past
 from tocsin.model import Phase, Window

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerting.judge import Judged, JudgeState, Rules, incident_id, judge, onset, retire, withdraw
+from alerting.judge import Judged, JudgeState, Rules, incident_id, judge, onset, withdraw
+from alerting.retired import retire
 from tests.naive import naive_judge, naive_onset
 from tocsin.model import (
     Floats,
