@@ -111,7 +111,7 @@ def centreon(components: int, metrics: int, minutes: range, trouble: int) -> Ite
 
     with server() as made:
         today = minutes.stop * SPAN // DAY
-        with made.storage(today - 1, today + 1) as storage:
+        with made.schema("bench", today - 1, today + 1) as storage:
             rows: list[tuple[int, int, float, str]] = []
             for place, name in enumerate(names(components)):
                 service = storage.service(storage.host(name), "Check", interval=1)

@@ -182,7 +182,8 @@ class Past:
 class Again:
     """What judging again came to: where judging goes on from, and which incidents are different now.
 
-    `incidents` are those that are new, told differently or `taken_back`; each has a step that says so.
+    `incidents` are those that are new or told differently, `taken_back` those that did not happen. Each that is another story
+    now has a step that says so.
     """
 
     states: Mapping[str, JudgeState]
@@ -215,8 +216,10 @@ def judge_again(
     for incident in {**{one.id: one for one in incidents.values() if one.id in before}, **found}.values():
         now = found.get(incident.id, before.get(incident.id, incident))
         old = incidents.get(incident.id)
-        if old is None or not _same(old, now):
-            changed.append(now)
+        if old is not None and replace(old, held_by=(), folded=(), behind="") == now:
+            continue
+        changed.append(now)
+        if old is None or _story(old) != _story(now):
             told = f"{why}: {_told(now)}" + ("" if old is None else f", before: {_told(old)}")
             steps.append(Transition(incident=now.id, at=until, kind="rejudged", reason=told, severity=now.severity))
     for old in incidents.values():
@@ -235,8 +238,10 @@ def judge_again(
     )
 
 
-def _same(one: Incident, other: Incident) -> bool:
-    return replace(one, held_by=()) == replace(other, held_by=())
+def _story(incident: Incident) -> tuple[object, ...]:
+    """What happened. Who holds it back, or shows it, is no part of that."""
+    one = incident
+    return one.phase, one.severity, one.since, one.opened, one.recovered, one.flapping_since, f"{one.peak:.6g}"
 
 
 def _told(incident: Incident) -> str:

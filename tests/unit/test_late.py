@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import Phase as Phases
 from hypothesis import strategies as st
 
 from tests.crash import HISTORY, SPAN, START, TICKS, make
@@ -108,7 +109,13 @@ def in_time(template: Path, tmp_path_factory: pytest.TempPathFactory) -> list[In
         return told(app)
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+# Shrinking replays whole stories for minutes; the seed is told.
+@settings(
+    max_examples=8,
+    deadline=None,
+    phases=[Phases.explicit, Phases.reuse, Phases.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(
     seed=st.integers(0, 2**32 - 1),
     part=st.sampled_from([0.02, 0.2, 0.7, 1.0]),
