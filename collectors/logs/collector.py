@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -69,8 +70,9 @@ class LogCounts:
         values = np.zeros((len(index), len(window)))
         known = np.tile(batch.known, (len(index), 1))
         settled = self._settled(window)
+        groups = self.learner.groups() if any(one.dark for one in tallies.values()) else {}
         for row, key in enumerate(index):
-            self._fill(key, tallies.get(key.component), settled, values[row], known[row])
+            self._fill(key, tallies.get(key.component), settled, groups, values[row], known[row])
         values[~known] = np.nan
         return Frame(index=index, window=window, values=values, known=known)
 
@@ -121,8 +123,16 @@ class LogCounts:
         settle, stretches = self._settings.settle, self.learner.registry.stretches
         return np.array([stretches.share(at - settle, at) >= ENOUGH for at in window.starts.tolist()], bool)
 
-    def _fill(self, key: SeriesKey, seen: Tally | None, settled: Bools, values: Floats, known: Bools) -> None:
-        """One row, in place."""
+    def _fill(
+        self,
+        key: SeriesKey,
+        seen: Tally | None,
+        settled: Bools,
+        groups: Mapping[str, set[str]],
+        values: Floats,
+        known: Bools,
+    ) -> None:
+        """One row, in place. `groups` are the levels under which the source counts the lines of a template."""
         component = self.learner.registry.components.get(key.component)
         kind, name = _kind_of(key.metric)
         if component is None or not kind or (kind == TEMPLATE and name != OTHER and name not in component.templates):
@@ -141,7 +151,7 @@ class LogCounts:
         else:
             values[:] = seen.templates.get(name, 0.0)
             if name != OTHER and seen.dark:
-                for group in self.learner.groups_of(name) & seen.dark.keys():
+                for group in groups.get(name, set()) & seen.dark.keys():
                     known &= seen.dark[group] == 0
 
 

@@ -88,11 +88,15 @@ class Learner:
 
     def text_of(self, name: str) -> str:
         """A template as text, empty when it is not known any more."""
-        return next((one.text for one in self._miner.templates.values() if one.name == name), "")
+        # A copy: whoever reads the past may be adding templates meanwhile.
+        return next((one.text for one in list(self._miner.templates.values()) if one.name == name), "")
 
-    def groups_of(self, name: str) -> set[str]:
-        """The levels under which the source counts such lines."""
-        return set().union(*(one.groups for one in self._miner.templates.values() if one.name == name))
+    def groups(self) -> dict[str, set[str]]:
+        """The levels under which the source counts the lines of each template, by its name."""
+        found: dict[str, set[str]] = {}
+        for one in self._miner.templates.values():
+            found.setdefault(one.name, set()).update(one.groups)
+        return found
 
     def save(self) -> None:
         """Write what is known now."""
