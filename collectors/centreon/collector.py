@@ -171,7 +171,8 @@ class Centreon:
         }
         if counters:
             yield f"Centreon says these are counters: {', '.join(sorted(counters)[:5])}; name them in metrics with counter: true"
-        shared = len(known.keys) - len(known.distinct)
+        plain = [key for key in known.keys if not set("*?") & set(self._settings.fields.get(key.metric, ""))]
+        shared = len(plain) - len(set(plain))
         if shared:
             yield f"{shared} metrics share a name with another one of their component and are combined by the metric's aggregate"
 

@@ -511,6 +511,18 @@ def test_a_probe_tells_version_rights_lag_and_cost(storage: Storage) -> None:
     source.close()
 
 
+def test_metrics_that_share_a_name_by_accident_are_told_and_those_meant_to_are_not(storage: Storage) -> None:
+    host = storage.host("srv-1")
+    for service in ("Disk-a", "Disk-b"):
+        storage.metric(storage.service(host, service), "used")
+    meant = collector(storage, fields={"used": "Disk-* used"})
+    assert not any("share a name" in warning for warning in meant.probe(START).warnings)
+    meant.close()
+    accident = collector(storage, fields={"used": "used"})
+    assert any("1 metrics share a name" in warning for warning in accident.probe(START).warnings)
+    accident.close()
+
+
 def test_a_probe_warns_of_an_account_that_may_write(storage: Storage) -> None:
     storage.do("CREATE USER IF NOT EXISTS mighty@'%' IDENTIFIED BY 'x'")
     storage.do("GRANT ALL ON *.* TO mighty@'%'")
