@@ -7,13 +7,17 @@ how many different ones, "at once" how many services showed trouble at the worst
 told of its component during it or half an hour after it, on its own service or among the members of another.
 
     ./dev bench dedup
+    ./dev bench dedup --data FOLDER      measured services, as timestamp,m00..mNN,label
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import gzip
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -24,10 +28,11 @@ from tocsin.config_shapes import Alert
 from tocsin.demo.park import Park
 from tocsin.demo.simulator import simulate
 from tocsin.evaluation import Label
-from tocsin.model import Fused, HostFacts, Incident, Phase, ServiceKey, Window, utc
+from tocsin.model import Frame, Fused, HostFacts, Incident, Metric, Phase, SeriesIndex, SeriesKey, ServiceKey, Window, utc
 from tocsin.ports import Surroundings
 from tocsin.scoring import Evaluation, walk
 from tocsin.staging import World, stages_of
+from tocsin.timegrid import Calendar
 
 SWITCH = "sw-1"
 BEFORE = Rules(reopen=0, flap_times=1000)
@@ -70,19 +75,39 @@ def with_storm(park: Park) -> tuple[Park, tuple[Label, ...], Mapping[str, HostFa
     return replace(park, types=types), tuple(labels), hosts
 
 
-def surprises(park: Park) -> dict[str, tuple[Evaluation, Window]]:
-    """The live week of every type, judged by what was learnt from the four weeks before it."""
-    found = {}
-    for name, kind in park.types.items():
-        around = Surroundings(component_type=name, calendar=park.calendar, span=park.live.span, metrics=kind.metrics, folder=None)
-        detectors = []
-        for detector in ("seasonal", "silence"):
-            plugin = registry.find("detectors", detector)
-            detectors.append(plugin.build(plugin.settings(), around))
-        history = park.live.start - park.history.start
-        ((window, evaluation),) = walk(kind.frame, detectors, train=history, every=30 * 86_400, start=park.live.start)
-        found[name] = (evaluation, window)
-    return found
+def surprises(
+    frame: Frame, start: int, calendar: Calendar, metrics: Mapping[str, Metric], name: str
+) -> tuple[Evaluation, Window]:
+    """What is from `start` on, judged by what was learnt from all before it."""
+    around = Surroundings(component_type=name, calendar=calendar, span=frame.window.span, metrics=metrics, folder=None)
+    detectors = []
+    for detector in ("seasonal", "silence"):
+        plugin = registry.find("detectors", detector)
+        detectors.append(plugin.build(plugin.settings(), around))
+    ((window, evaluation),) = walk(frame, detectors, train=start - frame.window.start, every=400 * 86_400, start=start)
+    return evaluation, window
+
+
+def measured(folder: Path, train_rows: int = 5760) -> tuple[Frame, int, tuple[Label, ...]]:
+    """Files of `timestamp,m00..mNN,label`, a component each: the frame, where its judged part begins, the labelled events."""
+    columns: dict[SeriesKey, list[float]] = {}
+    labels, times = [], []
+    for path in sorted(folder.glob("*.csv.gz")):
+        component = path.name.removesuffix(".csv.gz")
+        with gzip.open(path, "rt") as file:
+            header, *rows = list(csv.reader(file))
+        times = [int(float(row[0])) for row in rows]
+        for place, metric in enumerate(header[1:-1], 1):
+            columns[SeriesKey(component, metric)] = [float(row[place] or "nan") for row in rows]
+        bad = [time for time, row in zip(times, rows, strict=True) if row[-1] == "1"]
+        for first in [time for n, time in enumerate(bad) if not n or time - bad[n - 1] > 1800]:
+            last = next(time for n, time in enumerate(bad) if time >= first and (n + 1 == len(bad) or bad[n + 1] - time > 1800))
+            labels.append(Label(component=component, start=first, end=last + times[1] - times[0], kind="event"))
+    span, length = times[1] - times[0], min(map(len, columns.values()))
+    index = SeriesIndex(columns)
+    values = np.array([columns[key][:length] for key in index])
+    start = train_rows * span
+    return Frame.of(index, Window(0, length * span, span), values), start, tuple(one for one in labels if one.start >= start)
 
 
 def every_bucket(
@@ -91,13 +116,11 @@ def every_bucket(
     """One alert per anomalous bucket, of each series or of each component."""
     count, peak, told = 0, np.zeros(0), []
     for evaluation, window in evaluations.values():
+        if series:
+            count += sum(int((scores.surprise >= rules.open_surprise).sum()) for scores in evaluation.scores.values())
         for fused in evaluation.fused.values():
             bad = fused.surprise >= rules.open_surprise
-            if series:
-                for scores in evaluation.scores.values():
-                    count += int((scores.surprise >= rules.open_surprise).sum())
-            else:
-                count += int(bad.sum())
+            count += 0 if series else int(bad.sum())
             peak = bad.sum(axis=0) if not len(peak) else peak + bad.sum(axis=0)
             for row, component in enumerate(fused.index.components):
                 told += [(component, int(window.starts[column]) + window.span) for column in np.flatnonzero(bad[row])]
@@ -105,7 +128,7 @@ def every_bucket(
 
 
 def lived(
-    park: Park,
+    calendar: Calendar,
     evaluations: Mapping[str, tuple[Evaluation, Window]],
     labels: Sequence[Label],
     hosts: Mapping[str, HostFacts],
@@ -115,7 +138,7 @@ def lived(
 ) -> Told:
     """Bucket by bucket through judge and stages, as the daemon does."""
     incidents: dict[str, Incident] = {}
-    counts = {name: len(kind.frame.index.components) for name, kind in park.types.items()}
+    counts = {name: len(next(iter(one.fused.values())).index.components) for name, (one, _) in evaluations.items()}
     world = World(
         hosts=lambda: hosts,
         counts=counts,
@@ -126,10 +149,10 @@ def lived(
     stages = {
         name: [
             stage
-            for stage in stages_of(name, alert, park.calendar, world, lambda one: ServiceKey(one.component, "Anomaly"))
+            for stage in stages_of(name, alert, calendar, world, lambda one: ServiceKey(one.component, "Anomaly"))
             if type(stage).__name__ not in leave_out
         ]
-        for name in park.types
+        for name in evaluations
     }
     states: dict[tuple[str, str], JudgeState] = {}
     told: list[tuple[str, int]] = []
@@ -180,29 +203,42 @@ def held_against(labels: Sequence[Label], told: Sequence[tuple[str, int]]) -> tu
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--data", type=Path, help="a folder of files `timestamp,m00..mNN,label` instead of the park")
     arguments = parser.parse_args()
-    park, extra, hosts = with_storm(simulate(arguments.seed))
-    labels = (*park.incidents, *extra)
-    evaluations = surprises(park)
+    hosts: Mapping[str, HostFacts] = {}
+    if arguments.data is not None:
+        frame, start, labels = measured(arguments.data)
+        calendar = Calendar()
+        evaluations = {"measured": surprises(frame, start, calendar, {}, "measured")}
+        what = (
+            f"{len(frame.index.components)} components of {arguments.data.name}, {(frame.window.end - start) / 86_400:.0f} days"
+        )
+    else:
+        park, extra, hosts = with_storm(simulate(arguments.seed))
+        labels, calendar = (*park.incidents, *extra), park.calendar
+        evaluations = {
+            name: surprises(kind.frame, park.live.start, calendar, kind.metrics, name) for name, kind in park.types.items()
+        }
+        what = f"{park.components} components, {len(park.live) * park.live.span / 86_400:.0f} days, seed {arguments.seed}"
     alert = Alert.model_validate({"ladder": "status"})
     quiet = Alert.model_validate({"ladder": "status", "quiet": [{"at": "22:00", "until": "06:00"}]})
     tight = Alert.model_validate({"ladder": "status", "budget": {"alerts": 10, "every": "7d"}})
     rules, grouping = alert.rules(), ("Grouping",)
+
+    def told(how: Alert, rules: Rules, leave_out: Sequence[str] = ()) -> Told:
+        return lived(calendar, evaluations, labels, hosts, how, rules, leave_out)
+
     rows = [
         ("each series, each anomalous bucket", every_bucket(evaluations, rules, labels, series=True)),
         ("each component, each anomalous bucket", every_bucket(evaluations, rules, labels, series=False)),
-        ("incidents: k of n opens, its own rule closes", lived(park, evaluations, labels, hosts, alert, BEFORE, grouping)),
-        (
-            "what comes back within 30 min goes on",
-            lived(park, evaluations, labels, hosts, alert, replace(rules, flap_times=1000), grouping),
-        ),
-        ("flapping is one state", lived(park, evaluations, labels, hosts, alert, rules, grouping)),
-        ("storms fold", lived(park, evaluations, labels, hosts, alert, rules)),
-        ("and quiet hours, WARNING waits for 06:00", lived(park, evaluations, labels, hosts, quiet, rules)),
-        ("and a budget of 10 a week and type", lived(park, evaluations, labels, hosts, tight, rules)),
+        ("incidents: k of n opens, its own rule closes", told(alert, BEFORE, grouping)),
+        ("what comes back within 30 min goes on", told(alert, replace(rules, flap_times=1000), grouping)),
+        ("flapping is one state", told(alert, rules, grouping)),
+        ("storms fold", told(alert, rules)),
+        ("and quiet hours, WARNING waits for 06:00", told(quiet, rules)),
+        ("and a budget of 10 a week and type", told(tight, rules)),
     ]
-    days = len(park.live) * park.live.span / 86_400
-    print(f"{park.components} components, {days:.0f} days, {len(labels)} events, seed {arguments.seed}")
+    print(f"{what}, {len(labels)} events")
     print(f"{'told':<48} {'alerts':>8} {'incidents':>10} {'at once':>8} {'found':>6}")
     for name, one in rows:
         print(f"{name:<48} {one.alerts:>8} {one.incidents:>10} {one.at_once:>8} {one.found:>6}")
