@@ -1,6 +1,6 @@
 """Injected faults in a park of micro-services (Nezha, 2023-01-30): is the faulty pod among the most surprising ones?
 
-    python benchmarks/nezha.py ../shared/data/nezha/2023-01-30
+    ./dev bench nezha
 
 Seventeen faults on one day; metrics of the whole day, logs of the minute before and the two minutes after each fault only.
 That is no two weeks, so each fault is judged by what is learnt of *other* minutes, faults of other pods among them, drawn at
@@ -32,7 +32,8 @@ from tocsin.ports import Detector, Surroundings
 from tocsin.scoring import evaluate, learn
 from tocsin.timegrid import Calendar
 
-SPAN, DAY = 60, 86400
+DATA = Path(__file__).resolve().parents[2] / "shared/data/nezha/2023-01-30"
+SPAN = 60
 OFFSET = 54
 """Metrics are sampled, and log files begin, in second 53 of each minute: our minutes begin just after."""
 HISTORY = 3 * 1440
@@ -164,8 +165,11 @@ def faults_of(folder: Path) -> list[tuple[int, str, str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, nargs="?", default=DATA)
     folder = parser.parse_args().folder
+    if not folder.is_dir():
+        print(f"skipped: the recordings are not in {folder}")
+        return
     measured, counted = read(folder)
     faults = faults_of(folder)
     calendar = Calendar("UTC")
