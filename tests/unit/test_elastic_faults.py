@@ -95,9 +95,16 @@ def behind() -> Iterator[str]:
         yield server.url
 
 
+@pytest.fixture(params=["elasticsearch", pytest.param("opensearch", marks=pytest.mark.integration)])
+def flavour(request: pytest.FixtureRequest) -> str:
+    """Both client libraries; the second not in a hurry."""
+    made: str = request.param
+    return made
+
+
 @pytest.fixture
-def fake(behind: str) -> Iterator[FakeElastic]:
-    with FakeElastic(behind) as running:
+def fake(behind: str, flavour: str) -> Iterator[FakeElastic]:
+    with FakeElastic(behind, flavour=flavour) as running:
         yield running
 
 
@@ -109,7 +116,7 @@ def collect(fake: FakeElastic, tmp_path: Path) -> Iterator[Callable[..., Elastic
         bounds = {"retries": 0, "per_second": 1000, "timeout": 10, "page": 100, "max_bytes": 1_000_000} | (limits or {})
         written = {
             "hosts": fake.url,
-            "flavour": "elasticsearch",
+            "flavour": fake.flavour,
             "index": "metrics-*",
             "fields": {"cpu": "cpu", "requests": "*"},
             "limits": bounds,
@@ -223,7 +230,7 @@ def test_after_three_failures_the_server_is_left_alone(fake: FakeElastic, collec
 
 
 def test_nobody_there_says_so(behind: str, collect: Callable[..., ElasticCollector]) -> None:
-    collector = collect(hosts="http://127.0.0.1:9", flavour="elasticsearch")
+    collector = collect(hosts="http://127.0.0.1:9")
     with pytest.raises(TransientError, match=r"http://127\.0\.0\.1:9: no connection"):
         collector.discover()
 
@@ -499,10 +506,12 @@ def test_whatever_the_server_says_is_understood_as_something(body: Any, code: in
 # --- who is there -----------------------------------------------------------------------------------------------------
 
 
-def test_a_key_that_was_renewed_is_used_at_once(behind: str, collect: Callable[..., ElasticCollector], tmp_path: Path) -> None:
+def test_a_key_that_was_renewed_is_used_at_once(
+    behind: str, flavour: str, collect: Callable[..., ElasticCollector], tmp_path: Path
+) -> None:
     secret = tmp_path / "key"
     secret.write_text("b2xkOmtleQ==")
-    with FakeElastic(behind, key="b2xkOmtleQ==") as fake:
+    with FakeElastic(behind, flavour=flavour, key="b2xkOmtleQ==") as fake:
         collector = collect(hosts=fake.url, auth={"api_key": f"file:{secret}"})
         index = SeriesIndex(collector.discover())
         assert whole(collector.collect(index, WINDOW))
@@ -520,7 +529,7 @@ def test_a_key_that_was_renewed_is_used_at_once(behind: str, collect: Callable[.
 
 
 def test_a_certificate_nobody_vouches_for_is_refused(
-    behind: str, collect: Callable[..., ElasticCollector], tmp_path: Path
+    behind: str, flavour: str, collect: Callable[..., ElasticCollector], tmp_path: Path
 ) -> None:
     authority, other = trustme.CA(), trustme.CA()
     certificate = authority.issue_cert("127.0.0.1")
@@ -532,11 +541,11 @@ def test_a_certificate_nobody_vouches_for_is_refused(
     fingerprint = __import__("hashlib").sha256(der).hexdigest()
     elsewhere = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("es.example.org").configure_cert(elsewhere)
-    with FakeElastic(behind, tls=elsewhere) as fake:
+    with FakeElastic(behind, flavour=flavour, tls=elsewhere) as fake:
         collector = collect(hosts=fake.url, tls={"ca": str(tmp_path / "ca.pem")})
         with pytest.raises(PermanentError, match="its certificate is not trusted here: IP address mismatch"):
             collector.discover()
-    with FakeElastic(behind, tls=context) as fake:
+    with FakeElastic(behind, flavour=flavour, tls=context) as fake:
         for tls, sentence in (
             ({}, "its certificate is not trusted here"),
             ({"ca": str(tmp_path / "other.pem")}, "its certificate is not trusted here"),
