@@ -121,6 +121,9 @@ class ApiDoor:
         blind = "no host can be seen: the account needs access to resources (ACL), and Reach API Realtime"
         return ["resources can be listed"] if seen else [], [] if seen else [blind]
 
+    def clock(self) -> float | None:
+        return None
+
     def usage(self) -> tuple[int, int, int]:
         return self._api.usage.requests, self._rows, self._api.usage.read
 

@@ -19,10 +19,12 @@ from collectors.manners import Lag, Manners
 from tocsin.centreon.storage import StoredMetric
 from tocsin.model import Aggregate, Bools, Frame, Ints, Metric, Probe, SeriesIndex, SeriesKey, Window, utc
 from tocsin.ports import Surroundings
+from tocsin.settings import spell_duration
 
 MOST_CELLS = 4_000_000
 """Cells worked on at once: 32 MB of values, and a few times that while they are worked out."""
 LONGEST_PART = 7 * 86_400
+CLOCKS_AGREE = 30
 RECENT = 3_600
 """Seconds: a window that ended so lately is about now, and a poller that is stopped now matters to it."""
 
@@ -149,7 +151,7 @@ class Centreon:
             lag=None if reach is None else max(0.0, now - reach[1]),
             samples=tuple(_sample(frame, row) for row in _some(frame)),
             cost=cost,
-            warnings=(*self._door.warnings, *warnings, *self._hints(known)),
+            warnings=(*self._door.warnings, *warnings, *clocks(self._door.clock(), now), *self._hints(known)),
         )
 
     def _hints(self, known: Known) -> Iterator[str]:
@@ -227,6 +229,14 @@ class Centreon:
             earlier = np.array([before[starts[place]] for place in again], np.int64)
             self._lag.grew(window.starts[again] + window.span, earlier, np.maximum(counts[again], earlier), now)
         self._counted = index.digest, dict(zip(starts, counts.tolist(), strict=True))
+
+
+def clocks(there: float | None, here: float) -> Sequence[str]:
+    """What to say when two clocks differ; empty while they agree or one of them is not known."""
+    if there is None or abs(there - here) <= CLOCKS_AGREE:
+        return ()
+    apart, side = spell_duration(abs(there - here)), "ahead of" if there > here else "behind"
+    return (f"the clock there is {apart} {side} ours: set both by NTP, or every poller seems lost",)
 
 
 def _parts(window: Window, series: int) -> Iterator[Window]:

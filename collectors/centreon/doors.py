@@ -70,6 +70,10 @@ class Door(Protocol):
         """What the account may do, and what a person should know about it."""
         ...
 
+    def clock(self) -> float | None:
+        """What time it is there, epoch seconds; None where nobody tells."""
+        ...
+
     def usage(self) -> tuple[int, int, int]:
         """Questions, rows and bytes so far."""
         ...
@@ -165,6 +169,10 @@ class DatabaseDoor:
         ]
         much = [grant for grant in grants if not grant.startswith(("GRANT SELECT ON ", "GRANT USAGE ON ", "GRANT SELECT ("))]
         return grants, [f"the account may do more than read ({grant}); SELECT is enough" for grant in much]
+
+    def clock(self) -> float | None:
+        ((there,),) = self._ask(lambda: list(self._database.rows("clock", "SELECT UNIX_TIMESTAMP()")))
+        return float(there)
 
     def usage(self) -> tuple[int, int, int]:
         return self._database.statements, self._database.rows_read, self._database.bytes_read
