@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tocsin.model import Bools, Floats, Frame, Ints, Severity
+from tocsin.model import Bools, Floats, Frame, Ints, Severity, whole
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _RANGE = re.compile(rf"(?P<inside>@)?(?:(?P<low>~|{_NUMBER})?(?P<colon>:))?(?P<high>{_NUMBER})?", re.ASCII)
@@ -161,10 +161,12 @@ def template_alerts(frame: Frame, template: Template) -> Mapping[str, Sequence[A
     Checks of a component that are in trouble at the same time, and trouble that comes back, are one alert, as one person
     would see them: this is kinder to the template than its notifications are.
     """
-    rows = np.array([row for row, key in enumerate(frame.index) if key.metric in template.thresholds], np.int64)
+    # What is written of `disk.used` holds for each of its parts.
+    metrics = [whole(key.metric, template.thresholds) for key in frame.index]
+    rows = np.array([row for row, metric in enumerate(metrics) if metric in template.thresholds], np.int64)
     severity = np.empty((len(rows), len(frame.window)), np.int64)
     for metric, thresholds in template.thresholds.items():
-        ours = np.array([i for i, row in enumerate(rows) if frame.index[row].metric == metric], np.int64)
+        ours = np.array([i for i, row in enumerate(rows) if metrics[row] == metric], np.int64)
         severity[ours] = static_severity(frame.values[rows[ours]], thresholds)
     severity[~frame.known[rows]] = Severity.UNKNOWN
     hard = hard_severity(severity, template.attempts, unknown_alerts=template.unknown_alerts)

@@ -123,6 +123,15 @@ def test_a_template_holds_the_same_numbers_against_every_component() -> None:
     assert raised == {"busy": [Alert(900, 1500, (900,), WARNING, ("cpu",))], "calm": []}
 
 
+def test_what_is_written_of_a_metric_holds_for_each_of_its_parts() -> None:
+    index = SeriesIndex([SeriesKey("web", "disk.used[/]"), SeriesKey("web", "disk.used[/var]"), SeriesKey("web", "disk")])
+    window = Window(0, 300, 60)
+    values = np.array([[10.0] * 5, [99.0] * 5, [10.0] * 5])[[2, 0, 1]]
+    template = Template(thresholds={"disk.used": Thresholds(critical=parse_range("95"))})
+    (alert,) = template_alerts(Frame.of(index, window, values), template)["web"]
+    assert alert.checks == ("disk.used[/var]",)
+
+
 def test_a_check_without_value_alerts_only_when_asked_to() -> None:
     index = SeriesIndex([SeriesKey("web", "cpu")])
     frame = Frame.of(index, Window(0, 1200, 300), np.full((1, 4), np.nan))
