@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from detectors.components import sampled
+from detectors.learnt import learnt_of
 from detectors.scales import facts_of, mattering, one_sided, scales
 from tocsin.calibration import Tails
 from tocsin.model import Baseline, Fitted, Floats, Frame, Metric, Scores, SeriesIndex, Window
@@ -31,9 +32,11 @@ CLIP = 5.0
 LEAST_SERIES = 3
 LEAST_BUCKETS = 120
 """Nothing is judged before a component had that many buckets with most of its metrics, a quarter on even and on odd days."""
+ITSELF = 0.9
+"""A series of which the directions keep more than this is explained by itself: what is left says nothing, and is not judged."""
 MOST_MISSING = 0.25
 """A bucket in which more of a component's metrics are missing is not judged."""
-AHEAD = 1.1
+AHEAD = 1.2
 """Deviations of days to come are that much larger than those learnt from."""
 
 
@@ -80,12 +83,15 @@ class Pca:
             if len(rows) < LEAST_SERIES or np.count_nonzero(there) < LEAST_BUCKETS or few:
                 continue
             mine = z[rows]
-            for learnt_from, judged in (halves, halves[::-1]):
-                residual[rows[:, None], judged] = _outside(mine[:, judged], _directions(mine[:, learnt_from]))
             found = _directions(mine[:, there])
             axes[rows, : found.shape[1]] = found
+            for learnt_from, judged in (halves, halves[::-1]):
+                # As many as in the end: fewer would leave more outside, and be calibrated for it.
+                half = _directions(mine[:, learnt_from], found.shape[1])
+                residual[rows[:, None], judged] = _outside(mine[:, judged], half)
         facts = facts_of(index, self.metrics)
         deviation = mattering(residual * scale[:, None], facts) / scale[:, None]
+        deviation[(axes**2).sum(axis=1) > ITSELF] = np.nan
         tails = Tails.fit(deviation, LEAST_BUCKETS).widened(AHEAD)
         unknown = np.broadcast_to(np.nan, deviation.shape)
         return Fitted(
@@ -104,12 +110,11 @@ class Pca:
     def score(self, frame: Frame, baseline: Baseline, window: Window | None = None) -> Scores:
         """Judge each value by the component's other values of the same bucket. What is expected is what they make of it."""
         index = frame.index
-        rows = index.rows_in(baseline.index)
-        own = {name: array if index == baseline.index else array[rows] for name, array in baseline.arrays.items()}
+        own, known = learnt_of(index, baseline)
         window = window or frame.window
         values = frame.values[:, window.columns_in(frame.window)]
         tails = Tails.from_array(own["tails"])
-        heard = (rows >= 0) & ~np.isnan(tails.far)
+        heard = known & own["axes"].any(axis=1)
         centre, scale = own["centre"][:, None], np.where(heard, own["scale"], np.nan)[:, None]
         z = (values - centre) / scale
         seen = np.clip(np.nan_to_num(z), -CLIP, CLIP)
@@ -120,21 +125,23 @@ class Pca:
                 if axis.any():
                     made += axis[:, None] * _summed(axis[:, None] * seen, index)
             there = _summed((~np.isnan(z)).astype(np.float64), index)
-            judged = heard[:, None] & (there >= (1 - MOST_MISSING) * _summed(heard.astype(np.float64)[:, None], index))
+            judged = (heard & ~np.isnan(tails.far))[:, None] & (
+                there >= (1 - MOST_MISSING) * _summed(heard.astype(np.float64)[:, None], index)
+            )
         expected = np.where(judged, centre + made * scale, np.nan)
         far = mattering(values - expected, own) / scale
         lower, upper = one_sided(expected, tails.limit()[:, None] * scale, own)
         return Scores(index=index, window=window, surprise=tails.surprise(far), expected=expected, lower=lower, upper=upper)
 
 
-def _directions(z: Floats) -> Floats:
-    """The directions that hold `VARIANCE` of the clipped values, as columns, (n_series, 1..`MOST`)."""
+def _directions(z: Floats, count: int = 0) -> Floats:
+    """The directions that hold `VARIANCE` of the clipped values, or the first `count`, as columns, (n_series, 1..`MOST`)."""
     clipped = np.clip(np.nan_to_num(z), -CLIP, CLIP)
     strength, axes = np.linalg.eigh(clipped @ clipped.T)
     strength, axes = np.maximum(strength[::-1], 0.0), axes[:, ::-1]
     share = np.cumsum(strength) / max(float(strength.sum()), 1e-300)
     # One direction at least is left out: what lies in none of them is what is judged.
-    return axes[:, : min(int(np.searchsorted(share, VARIANCE)) + 1, MOST, len(axes) - 1)]
+    return axes[:, : count or min(int(np.searchsorted(share, VARIANCE)) + 1, MOST, len(axes) - 1)]
 
 
 def _outside(z: Floats, axes: Floats) -> Floats:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from detectors.components import sampled
+from detectors.learnt import learnt_of
 from detectors.scales import facts_of, mattering, one_sided, scales
 from tocsin.calibration import Tails, median
 from tocsin.model import Baseline, Fitted, Floats, Frame, Ints, Metric, Scores, SeriesIndex, Window
@@ -28,6 +29,8 @@ LEAST_SIBLINGS = 3
 LEAST_DAYS = 2
 LEAST_BUCKETS = 96
 """Nothing is judged before a series had siblings in that many buckets, and values on two days."""
+NARROWEST = 0.05
+"""Siblings are this far apart at least, in the usual spread of a series: they may all be zero at once."""
 AHEAD = 1.1
 """Deviations of days to come are that much larger than those learnt from."""
 
@@ -65,7 +68,7 @@ class Peers:
         z = (values - centre[:, None]) / scale[:, None]
         z[np.isinf(scale)] = np.nan
         middle, apart = _siblings(z, index)
-        usual = np.nan_to_num(median(apart))
+        usual = np.maximum(np.nan_to_num(median(apart)), NARROWEST)
         facts = facts_of(index, self.metrics)
         with np.errstate(invalid="ignore", divide="ignore"):
             spread = np.fmax(apart, usual[:, None]) * scale[:, None]
@@ -94,14 +97,13 @@ class Peers:
     def score(self, frame: Frame, baseline: Baseline, window: Window | None = None) -> Scores:
         """Judge each value by what its siblings in the frame show in the same bucket; expected is what they do, in its size."""
         index = frame.index
-        rows = index.rows_in(baseline.index)
-        own = {name: array if index == baseline.index else array[rows] for name, array in baseline.arrays.items()}
+        own, known = learnt_of(index, baseline)
         window = window or frame.window
         values = frame.values[:, window.columns_in(frame.window)]
-        centre, scale = own["centre"][:, None], own["scale"][:, None]
         tails = Tails.from_array(own["tails"])
-        heard = (rows >= 0) & np.isfinite(scale[:, 0])
-        middle, apart = _siblings(np.where(heard[:, None], (values - centre) / scale, np.nan), index)
+        heard = known & np.isfinite(own["scale"])
+        centre, scale = own["centre"][:, None], np.where(heard, own["scale"], np.nan)[:, None]
+        middle, apart = _siblings((values - centre) / scale, index)
         judged = heard & ~np.isnan(tails.far)
         with np.errstate(invalid="ignore"):
             spread = np.fmax(apart, own["usual"][:, None]) * scale

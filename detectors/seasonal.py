@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.coldstart import provisional
 from detectors.halfhours import HalfHours, between_centres
 from detectors.season import Season, learn_season
 from tocsin.calibration import Tails, median, quantiles
@@ -75,7 +76,8 @@ class Seasonal:
 
     def fit(self, history: Frame) -> Fitted:
         """Learn every row from its own last four weeks. The rehearsal covers the last two, as surprises; a row needs
-        values on two days, and 40 of them, to be judged."""
+        values on two days, and 40 of them, to be judged by itself. Before, its siblings speak for it (`coldstart`): `own`
+        tells how much of each row is its own."""
         halves = HalfHours.of(history.window, self.calendar, HISTORY)
         rehearsal = min(REHEARSAL, halves.days)
         columns = halves.columns_since(halves.days - rehearsal)
@@ -84,13 +86,14 @@ class Seasonal:
         parts, surprises = [], []
         for first in range(0, len(history.index), ROWS):
             rows = slice(first, first + ROWS)
-            learnt, surprise = self._fit(history.values[rows], halves, rehearsal, columns, {k: v[rows] for k, v in facts.items()})
-            parts.append(learnt)
+            part, surprise = self._fit(history.values[rows], halves, rehearsal, columns, {k: v[rows] for k, v in facts.items()})
+            parts.append(part)
             surprises.append(surprise)
         if not parts:
             nothing, surprise = self._fit(np.empty((0, len(history.window))), halves, rehearsal, columns, facts)
             parts, surprises = [nothing], [surprise]
-        arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} | facts
+        learnt = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        arrays = provisional(learnt, history.values, halves, history.index) | facts
         unknown = np.broadcast_to(np.nan, (len(history.index), len(window)))
         return Fitted(
             baseline=Baseline(

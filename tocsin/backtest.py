@@ -84,7 +84,8 @@ def relive(
         inner = frame.within(window)
         judged_from = _first_judged(evaluation, window) if judged_from is None else judged_from
         for signature, fused in evaluation.fused.items():
-            series = [(inner, evaluation.scores[d.name]) for d in detectors if d.signature == signature]
+            mine = [d.name for d in detectors if d.signature == signature and d.name in evaluation.scores]
+            series = [(inner, evaluation.scores[name]) for name in mine]
             judged = judge(fused, series, states.get(signature, JudgeState()), rules, component_type, signature, metrics)
             states[signature] = judged.state
             incidents.update((incident.id, incident) for incident in judged.incidents)

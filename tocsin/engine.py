@@ -78,7 +78,8 @@ class Judge:
         judged = {}
         for signature, fused in evaluation.fused.items():
             mine = [detector.name for detector in self.detectors if detector.signature == signature]
-            series = [(inner, evaluation.scores[name]) for name in mine]
+            # A detector named since the last training has no baseline yet; one of whole components says nothing of series.
+            series = [(inner, evaluation.scores[name]) for name in mine if name in evaluation.scores]
             state = states.get(signature, JudgeState())
             judged[signature] = judge(
                 _within(fused, window), series, state, self.rules, self.component_type, signature, self.metrics, self.example

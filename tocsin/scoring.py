@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from detectors.fuse import Fusion
 from tocsin.model import Baseline, Frame, Fused, Scores, Window
-from tocsin.ports import Detector
+from tocsin.ports import ComponentDetector, Detector
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,43 +30,74 @@ class Evaluation:
     fused: Mapping[str, Fused]
 
 
-def signatures(detectors: Sequence[Detector]) -> dict[str, list[Detector]]:
+AnyDetector = Detector | ComponentDetector
+
+
+def signatures(detectors: Sequence[AnyDetector]) -> dict[str, list[AnyDetector]]:
     """The detectors of each signature, in the order they were given."""
-    groups: dict[str, list[Detector]] = {}
+    groups: dict[str, list[AnyDetector]] = {}
     for detector in detectors:
         groups.setdefault(detector.signature, []).append(detector)
     return groups
 
 
-def learn(history: Frame, detectors: Sequence[Detector]) -> Models:
-    """Fit every detector on the history, and the fusions on how they would have judged it."""
-    fitted = {detector.name: detector.fit(history) for detector in detectors}
-    fusions = {
-        signature: Fusion().fit([fitted[detector.name].rehearsal for detector in group])
-        for signature, group in signatures(detectors).items()
-    }
+def of_series(detectors: Sequence[AnyDetector]) -> list[Detector]:
+    """Those that judge series."""
+    return [detector for detector in detectors if not isinstance(detector, ComponentDetector)]
+
+
+def of_components(detectors: Sequence[AnyDetector]) -> list[ComponentDetector]:
+    """Those that judge whole components by what others say of their series."""
+    return [detector for detector in detectors if isinstance(detector, ComponentDetector)]
+
+
+def learn(history: Frame, detectors: Sequence[AnyDetector]) -> Models:
+    """Fit every detector on the history, those of components and the fusions on how the others would have judged it.
+
+    A signature that no detector of series has is not fused.
+    """
+    series = of_series(detectors)
+    fitted = {detector.name: detector.fit(history) for detector in series}
+    rehearsals = {name: one.rehearsal for name, one in fitted.items()}
+    for detector in of_components(detectors):
+        heard = [rehearsals[one.name] for one in series if one.signature == detector.listens_to]
+        if heard:
+            fitted[detector.name] = detector.fit(heard)
+    fusions = {}
+    for signature, group in signatures(detectors).items():
+        own = [detector.name for detector in of_series(group)]
+        wholes = [fitted[detector.name].rehearsal for detector in of_components(group) if detector.name in fitted]
+        if own:
+            fusions[signature] = Fusion(names=own).fit([rehearsals[name] for name in own], wholes)
     return Models(baselines={name: one.baseline for name, one in fitted.items()}, fusions=fusions)
 
 
-def evaluate(frame: Frame, window: Window, detectors: Sequence[Detector], models: Models) -> Evaluation:
+def evaluate(frame: Frame, window: Window, detectors: Sequence[AnyDetector], models: Models) -> Evaluation:
     """Judge `window`; `frame` may reach back before it, as far as the detectors look. A detector without a baseline is
     left out, and so is a signature none of whose detectors has one."""
-    scores = {}
-    for detector in detectors:
+    scores: dict[str, Scores] = {}
+    series = of_series(detectors)
+    for detector in series:
         if detector.name in models.baselines:
             back = window.reaching_back(detector.lookback).start
             seen = frame.within(Window(max(frame.window.start, back), window.end, window.span))
             scores[detector.name] = detector.score(seen, models.baselines[detector.name], window)
+    wholes: dict[str, Scores] = {}
+    for whole in of_components(detectors):
+        heard = [scores[one.name] for one in series if one.signature == whole.listens_to and one.name in scores]
+        if heard and whole.name in models.baselines:
+            wholes[whole.name] = whole.score(heard, models.baselines[whole.name])
     fused = {}
     for signature, group in signatures(detectors).items():
-        parts = [scores[detector.name] for detector in group if detector.name in scores]
-        if parts and signature in models.fusions:
-            fused[signature] = Fusion().fuse(parts, models.fusions[signature])
+        own = [detector.name for detector in of_series(group) if detector.name in scores]
+        if own and signature in models.fusions:
+            beside = [wholes[detector.name] for detector in of_components(group) if detector.name in wholes]
+            fused[signature] = Fusion(names=own).fuse([scores[name] for name in own], models.fusions[signature], beside)
     return Evaluation(scores=scores, fused=fused)
 
 
 def relearn(
-    frame: Frame, detectors: Sequence[Detector], *, train: int, every: int, start: int | None = None
+    frame: Frame, detectors: Sequence[AnyDetector], *, train: int, every: int, start: int | None = None
 ) -> Iterator[tuple[Window, Models]]:
     """What would have been learnt in a past: models refitted each `every` seconds on the `train` seconds before, and the
     window each set of them judges. The first refit is at `start` (default: the frame's own), the others at multiples of
@@ -83,7 +114,7 @@ def relearn(
 
 
 def walk(
-    frame: Frame, detectors: Sequence[Detector], *, train: int, every: int, start: int | None = None
+    frame: Frame, detectors: Sequence[AnyDetector], *, train: int, every: int, start: int | None = None
 ) -> Iterator[tuple[Window, Evaluation]]:
     """Replay a past: `relearn`, and judge each window with what was learnt before it."""
     for window, models in relearn(frame, detectors, train=train, every=every, start=start):

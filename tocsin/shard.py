@@ -19,7 +19,7 @@ from tocsin.intake import Intake, Source
 from tocsin.late import Again, Checkpoint, Delay, Late, Past, delay_of, judge_again, merged
 from tocsin.model import Frame, Incident, Metric, Phase, SeriesIndex, ServiceKey, Window
 from tocsin.ports import Detector, RemoteCollector, Stage
-from tocsin.scoring import Models
+from tocsin.scoring import Models, of_series
 from tocsin.speak import Services, Speaker, View
 from tocsin.timegrid import Calendar
 
@@ -98,7 +98,7 @@ class Shard:
     @property
     def lookback(self) -> int:
         """Seconds before a window that its judgement needs."""
-        return max((detector.lookback for detector in self.detectors), default=0)
+        return max((detector.lookback for detector in of_series(self.detectors)), default=0)
 
     @property
     def discover_every(self) -> float:

@@ -170,7 +170,9 @@ def test_too_little_company_judges_nothing(detector: Detector) -> None:
 
 def test_no_series_at_all_is_no_trouble(detector: Detector) -> None:
     frame = park().take(np.zeros(0, np.int64), SeriesIndex([]))
-    assert detector.score(last_days(frame, 1), detector.fit(frame).baseline).surprise.shape == (0, 48)
+    nothing = detector.fit(frame).baseline
+    assert detector.score(last_days(frame, 1), nothing).surprise.shape == (0, 48)
+    assert np.isnan(detector.score(last_days(park(), 1), nothing).surprise).all()
 
 
 @pytest.mark.parametrize("span", [300, 420, 3600])
@@ -182,6 +184,17 @@ def test_a_history_may_begin_anywhere(make: Callable[..., Detector], span: int) 
     scores = detector.score(frame.within(Window(cut, frame.window.end, span)), baseline)
     assert np.mean(scores.surprise[~np.isnan(scores.surprise)] > 3) < 0.005
     assert not np.isnan(scores.surprise).all(axis=1).any()
+
+
+def test_siblings_that_all_do_nothing_most_of_the_time_are_no_trouble(detector: Detector) -> None:
+    frame = park()
+    rng = np.random.default_rng(1)
+    values = rng.poisson(0.5, frame.values.shape).astype(float)
+    quiet = replace(frame, values=values, known=np.ones(values.shape, bool))
+    scores = detector.score(last_days(quiet, 3), detector.fit(first_days(quiet, 21)).baseline)
+    judged = scores.surprise[~np.isnan(scores.surprise)]
+    assert np.isfinite(judged).all()
+    assert np.mean(judged > 3) < 0.005
 
 
 def test_normal_days_are_not_more_surprising_than_promised(detector: Detector) -> None:
