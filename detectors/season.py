@@ -53,8 +53,8 @@ def learn_season(cells: Cells, halves: HalfHours, rehearsal: int) -> Season:
     """Forecast the last `rehearsal` days, and what follows, from `cells` (n_series, days, 48)."""
     days = cells.shape[1]
     smooth = _with_neighbours(cells)
-    level = _previous(cells, WEEK, rehearsal, whole_day=True)
-    forecasts = {"level": level, "day": _filled(_previous(smooth, WEEK, rehearsal), level)}
+    level = previous(cells, WEEK, rehearsal, whole_day=True)
+    forecasts = {"level": level, "day": _filled(previous(smooth, WEEK, rehearsal), level)}
     groups = grouped_kinds(halves.kinds)
     per_kind = None
     if len(set(groups.values())) > 1:
@@ -88,7 +88,7 @@ def _with_neighbours(cells: Cells) -> Cells:
     return median(np.stack([np.roll(cells, 1, axis=2), cells, np.roll(cells, -1, axis=2)], axis=3))
 
 
-def _previous(cells: Cells, most: int, rehearsal: int, *, whole_day: bool = False) -> Cells:
+def previous(cells: Cells, most: int, rehearsal: int, *, whole_day: bool = False) -> Cells:
     """Median over the `most` days before each of the last `rehearsal` days and the one to come, (n, rehearsal + 1, 48).
 
     A day that nothing comes before is forecast from the days after it: the first days of a series have no other past.

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from detectors import change
 from tocsin import calibration
 from tocsin.model import Aggregate, Desired, Floats, Frame, SeriesIndex, SeriesKey, ServiceKey, Window
 
@@ -362,3 +363,26 @@ def naive_aggregate(samples: list[tuple[int, float]], start: int, span: int, buc
         ]
         found.append(float(made(values)) if values else math.nan)
     return found
+
+
+def naive_recent_mean(values: list[float], at: int) -> float:
+    """The exponentially weighted mean of the values before the one at `at`, as far as the memory goes; the value itself where
+    none of them is known."""
+    total = weight = 0.0
+    for back in range(1, change.MEMORY + 1):
+        if at - back >= 0 and not math.isnan(values[at - back]):
+            total += (1 - change.FORGET) ** (back - 1) * values[at - back]
+            weight += (1 - change.FORGET) ** (back - 1)
+    return total / weight if weight else values[at]
+
+
+def naive_trailing_mean(values: list[float], at: int, width: int) -> float:
+    """The mean of the known ones of the value at `at` and the `width - 1` before it."""
+    known = [values[place] for place in range(max(0, at - width + 1), at + 1) if not math.isnan(values[place])]
+    return sum(known) / len(known) if known else math.nan
+
+
+def naive_nearest(values: list[float], asked: float, nth: int) -> float:
+    """Distance to the nth nearest of the known values."""
+    distances = sorted(abs(value - asked) for value in values if not math.isnan(value))
+    return distances[nth - 1] if len(distances) >= nth else math.nan

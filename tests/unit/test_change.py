@@ -1,0 +1,87 @@
+"""A value unlike the buckets just before it."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from detectors.change import CAP, MEMORY, TOGETHER, Change, recent_mean
+from tests.naive import naive_recent_mean
+from tocsin.model import Direction, Floats, Frame, Metric, Scores, SeriesIndex, SeriesKey, Window
+
+SPAN = 60
+T0 = 1_767_225_600
+WEEK = 7 * 1440
+FEW = st.one_of(st.floats(-1e6, 1e6), st.just(np.nan))
+
+
+def frame(values: Floats, metric: str = "cpu") -> Frame:
+    index = SeriesIndex(SeriesKey(f"web{row}", metric) for row in range(len(values)))
+    return Frame.of(index, Window(T0, T0 + values.shape[1] * SPAN, SPAN), values)
+
+
+def noise(rows: int = 1, buckets: int = WEEK) -> Floats:
+    return 50 + np.random.default_rng(3).standard_normal((rows, buckets))
+
+
+def judged(values: Floats, live: int, metrics: dict[str, Metric] | None = None) -> Scores:
+    """What is said of the last `live` buckets after having learnt from the others."""
+    whole = frame(values)
+    detector = Change(span=SPAN, metrics=metrics or {})
+    cut = T0 + (values.shape[1] - live) * SPAN
+    baseline = detector.fit(whole.within(Window(T0, cut, SPAN))).baseline
+    window = Window(cut, whole.window.end, SPAN)
+    return detector.score(whole.within(window.reaching_back(detector.lookback)), baseline, window)
+
+
+@given(arrays.arrays(np.float64, st.tuples(st.integers(1, 3), st.integers(1, 70)), elements=FEW), st.integers(0, 60))
+@settings(max_examples=60)
+def test_the_recent_mean_is_as_it_is_defined(values: Floats, first: int) -> None:
+    first = min(first, values.shape[1] - 1)
+    found = recent_mean(values, first)
+    wanted = [[naive_recent_mean(row.tolist(), at) for at in range(first, values.shape[1])] for row in values]
+    np.testing.assert_allclose(found, wanted, rtol=1e-7, atol=1e-6)
+
+
+def test_a_step_is_surprising_at_once_more_so_in_the_third_bucket_and_not_for_hours() -> None:
+    values = noise()
+    values[0, -300:] += 8
+    said = judged(values, 301).surprise[0]
+    assert said[0] < 2
+    assert 2 < said[1] < said[2] < said[3] <= CAP
+    assert said[120:].max() < 3
+
+
+def test_a_single_spike_however_high_counts_a_third() -> None:
+    values = noise()
+    values[0, -20] += 1e6
+    said = judged(values, 30).surprise[0]
+    assert CAP / TOGETHER <= said[10] < CAP / TOGETHER + 1.5
+
+
+def test_a_series_that_is_calm_after_incidents_is_judged_by_its_calm_and_not_by_them() -> None:
+    values = noise()
+    for start in range(200, WEEK - 200, 2500):
+        values[0, start : start + 8] += 40
+    values[0, -8:] += 40
+    assert judged(values, 8).surprise[0, 4:].min() > 3
+
+
+def test_only_the_side_that_matters_and_only_as_far_as_it_matters() -> None:
+    values = noise()
+    values[0, -3:] -= 30
+    high = {"cpu": Metric(name="cpu", direction=Direction.HIGH)}
+    assert judged(values, 3, high).surprise.max() < 1.5
+    assert np.isinf(judged(values, 3, high).lower).all()
+    small = {"cpu": Metric(name="cpu", min_deviation=40)}
+    assert judged(values, 3, small).surprise.max() == 0
+    assert judged(values, 3).surprise[0, 2] > 6
+
+
+def test_after_a_gap_longer_than_the_memory_there_is_nothing_to_compare_with() -> None:
+    values = noise()
+    values[0, -MEMORY - 10 : -1] = np.nan
+    values[0, -1] = 500.0
+    assert judged(values, 1).surprise[0, 0] == 0

@@ -1,0 +1,98 @@
+"""A value that was not seen before."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from detectors.novelty import KEPT, Novelty, _second, _thinned, _third
+from tests.naive import naive_nearest
+from tocsin.model import Direction, Floats, Frame, Metric, Scores, SeriesIndex, SeriesKey, Window
+from tocsin.timegrid import DAY, Calendar
+
+SPAN = 300
+A_DAY = DAY // SPAN
+T0 = 1_767_225_600
+FEW = st.one_of(st.integers(-500, 500).map(float), st.just(np.nan))
+
+
+def days(count: int) -> Floats:
+    """Noise around a daily wave; each night at three something is five times as high for half an hour."""
+    buckets = np.arange(count * A_DAY)
+    values = 100 + 20 * np.sin(2 * np.pi * buckets / A_DAY) + 3 * np.random.default_rng(5).standard_normal(len(buckets))
+    return np.asarray(np.where(buckets % A_DAY // 6 == 6, 5 * values, values)[None], np.float64)
+
+
+def judged(values: Floats, metrics: dict[str, Metric] | None = None) -> Scores:
+    """What is said of the last day after having learnt from the days before."""
+    index = SeriesIndex(SeriesKey(f"web{row}", "cpu") for row in range(len(values)))
+    window = Window(T0, T0 + values.shape[1] * SPAN, SPAN)
+    whole = Frame.of(index, window, values)
+    detector = Novelty(calendar=Calendar("UTC"), span=SPAN, metrics=metrics or {})
+    last = Window(window.end - DAY, window.end, SPAN)
+    return detector.score(whole.within(last), detector.fit(whole.within(Window(T0, last.start, SPAN))).baseline)
+
+
+@given(
+    arrays.arrays(np.float32, st.tuples(st.integers(1, 3), st.integers(1, 5)), elements=st.integers(-500, 500).map(float)),
+    st.data(),
+)
+@settings(max_examples=60)
+def test_the_second_nearest_is_as_it_is_defined(asked: Floats, data: st.DataObject) -> None:
+    near = data.draw(arrays.arrays(np.float32, (len(asked), data.draw(st.integers(2, 9))), elements=FEW))
+    wanted = [[naive_nearest(row.tolist(), float(x), 2) for x in line] for row, line in zip(near, asked, strict=True)]
+    np.testing.assert_allclose(_second(asked.astype(np.float32), near), wanted, rtol=1e-6)
+
+
+@given(
+    arrays.arrays(
+        np.float32, st.tuples(st.integers(1, 3), st.integers(3, KEPT // 2)), elements=st.integers(-500, 500).map(float)
+    ),
+    st.lists(st.integers(-900, 900).map(float), min_size=1, max_size=6),
+)
+@settings(max_examples=60)
+def test_of_few_values_all_are_kept_and_the_third_nearest_is_exact(past: Floats, asked: list[float]) -> None:
+    x = np.tile(np.array(asked, np.float32), (len(past), 1))
+    wanted = [[naive_nearest(row.tolist(), value, 3) for value in asked] for row in past]
+    np.testing.assert_allclose(_third(x, _thinned(past.astype(np.float32))), wanted, atol=0.5)
+
+
+def test_the_nightly_backup_is_not_new_at_night_and_is_new_in_the_afternoon() -> None:
+    assert judged(days(22)).surprise.max() < 4
+    values = days(22)
+    values[0, -60] = 500
+    said = judged(values).surprise[0]
+    assert said[-60] > 3
+    assert said[-60] > 1.5 * np.delete(said, -60).max()
+
+
+def test_a_value_seen_once_before_is_still_new_and_one_seen_each_day_is_not() -> None:
+    values = days(22)
+    values[0, 15 * A_DAY + 200] = values[0, -88] = 900
+    assert judged(values).surprise[0, -88] > 3
+    values[0, 200::A_DAY] = 900
+    assert judged(values).surprise[0, -88] < 2
+
+
+def test_only_the_side_that_matters_and_only_as_far_as_it_matters() -> None:
+    values = days(22)
+    values[0, -60] = -500
+    assert judged(values).surprise[0, -60] > 3
+    assert judged(values, {"cpu": Metric(name="cpu", direction=Direction.HIGH)}).surprise[0, -60] == 0
+    assert judged(values, {"cpu": Metric(name="cpu", min_deviation=1000)}).surprise.max() == 0
+
+
+def test_the_clocks_that_change_move_the_hours_with_them() -> None:
+    """30 March 2026 in Paris: one hour less, and what was at nine is at nine."""
+    start = 1_774_825_200 - 21 * DAY
+    buckets = np.arange(22 * A_DAY)
+    local = Calendar("Europe/Paris").local_seconds(start + buckets * SPAN)
+    values = np.where(local % DAY // 3600 == 9, 300.0, 100.0) + np.random.default_rng(1).standard_normal(len(buckets))
+    index = SeriesIndex([SeriesKey("web", "cpu")])
+    whole = Frame.of(index, Window(start, start + len(buckets) * SPAN, SPAN), values[None])
+    detector = Novelty(calendar=Calendar("Europe/Paris"), span=SPAN)
+    cut = start + 21 * DAY
+    baseline = detector.fit(whole.within(Window(start, cut, SPAN))).baseline
+    assert detector.score(whole.within(Window(cut, cut + DAY, SPAN)), baseline).surprise.max() < 3
