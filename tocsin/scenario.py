@@ -169,7 +169,7 @@ class _Park:
     """Everything that lives through a scenario."""
 
     def __init__(self, scenario: Scenario) -> None:
-        self.scenario, self.components = scenario, list(scenario.components)
+        self.scenario, self.components, self.calendar = scenario, list(scenario.components), scenario.calendar
         self.centreon, self.rows = _Centreon(), InMemory()
         self.deliver = Deliver(self.rows, self.centreon, Pace())
         self.state = JudgeState()
@@ -201,7 +201,7 @@ class _Park:
         self.world.incidents[scenario.component_type] = list(self.incidents.values())
         self._look()
         self.stages = stages_of(
-            scenario.component_type, scenario.alert, scenario.calendar, self.world, lambda one: self.key(one.component)
+            scenario.component_type, scenario.alert, self.calendar, self.world, lambda one: self.key(one.component)
         )
 
     def happen(self, step: Step, now: int) -> None:
@@ -298,7 +298,7 @@ class _Park:
                 blind_since=window.start if blind else None,
                 static=verdict(index, places, values, template, {}) if alert.hand_back == "static" and not judged else None,
             )
-            result = say.result(key, told, watched, window.end, calendar=self.scenario.calendar, language=alert.language)
+            result = say.result(key, told, watched, window.end, calendar=self.calendar, language=alert.language)
             changed = any(incident.id in moved for incident in told)
             yield want(self.rows.get(key), result, window.end, 10 * window.span + 900, changed=changed)
 
@@ -325,9 +325,12 @@ def _lived(scenario: Scenario) -> tuple[dict[str, list[tuple[int, Shown]]], int]
         if elapsed and elapsed % scenario.every < pace:
             over = begin + elapsed // scenario.every * scenario.every
             park.tick(Window(over - scenario.every, over, scenario.every))
+        happened = not elapsed
         while steps and steps[0].at <= elapsed:
+            happened = True
             park.happen(steps.pop(0), begin + elapsed)
-        park.deliver.step(begin + elapsed)
+        if not park.deliver.step(begin + elapsed).accepted and not happened:
+            continue  # nothing new can be shown
         for component, key in keys.items():
             now = park.centreon.shows(key)
             # Only changes are kept: a story of days with hundreds of components fits in memory.

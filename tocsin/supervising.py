@@ -25,7 +25,8 @@ HOSTS_TRUST = 7 * DAY
 AHEAD = DAY
 """Downtimes are read so far ahead, so that a supervising system that falls silent is missed less."""
 REMARKS_BACK = 7 * DAY
-"""What people did is read so far back each time: an acknowledgement can be taken back."""
+"""What people did is read so far back the first time, and from a little before the last reading on then."""
+OVERLAP = 600.0
 
 
 class Shelf(Protocol):
@@ -45,6 +46,7 @@ class Overseen:
         self._hosts_at = self._read_at = -float("inf")
         self._downtimes: Mapping[str, Sequence[Downtime]] = {}
         self.remarks: Sequence[Remark] = ()
+        """What the last reading told of what people did; an act may come again, with an end it did not have before."""
         self.failing_since: float | None = None
         self.error = ""
         if supervision is not None:
@@ -59,7 +61,7 @@ class Overseen:
                 self._hosts, self._hosts_at = dict(self._supervision.hosts()), now
                 self._shelf.set_snapshot("hosts", now, [asdict(one) for one in self._hosts.values()])
             downtimes = self._supervision.downtimes(now - 3600, now + AHEAD)
-            self.remarks = self._supervision.remarks(now - REMARKS_BACK)
+            self.remarks = self._supervision.remarks(max(now - REMARKS_BACK, self._read_at - OVERLAP))
         except (TransientError, PermanentError) as error:
             self.error = str(error)
             if self.failing_since is None:
