@@ -31,11 +31,12 @@ def verdict(
     A trouble counts as in the supervising system: when it has lasted for `attempts` results in a row, or for as many as are
     known. A component of several metrics is as bad as its worst.
     """
-    judged = [row for row in rows if index[row].metric in template.thresholds and np.isfinite(tail[row, -1])]
     worst: Static | None = None
-    for row in judged:
+    for row in rows:
         metric = index[row].metric
-        limits = template.thresholds[metric]
+        limits = template.of(metric)
+        if limits is None or not np.isfinite(tail[row, -1]):
+            continue
         severity = static_severity(tail[row : row + 1], limits)
         code = Severity(int(hard_severity(severity, min(template.attempts, tail.shape[1]))[0, -1]))
         if worst is None or worse(code, worst.code):

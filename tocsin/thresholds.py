@@ -92,6 +92,10 @@ class Template:
     unknown_alerts: bool = False
     reopen: int = 1_800
 
+    def of(self, metric: str) -> Thresholds | None:
+        """Those of a metric; what is written of `disk.used` holds for each of its parts."""
+        return self.thresholds.get(whole(metric, self.thresholds))
+
 
 @dataclass(frozen=True, slots=True)
 class Alert:
@@ -161,7 +165,6 @@ def template_alerts(frame: Frame, template: Template) -> Mapping[str, Sequence[A
     Checks of a component that are in trouble at the same time, and trouble that comes back, are one alert, as one person
     would see them: this is kinder to the template than its notifications are.
     """
-    # What is written of `disk.used` holds for each of its parts.
     metrics = [whole(key.metric, template.thresholds) for key in frame.index]
     rows = np.array([row for row, metric in enumerate(metrics) if metric in template.thresholds], np.int64)
     severity = np.empty((len(rows), len(frame.window)), np.int64)
