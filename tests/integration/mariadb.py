@@ -181,6 +181,20 @@ def server() -> Iterator[MariaDB]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def maria() -> Iterator[MariaDB]:
+    """One server for all tests; who kills it starts it again."""
+    with server() as running:
+        yield running
+
+
+@pytest.fixture
+def storage(maria: MariaDB) -> Iterator[Storage]:
+    """Empty tables with a few days around day 20,500 of the epoch."""
+    with maria.schema("centreon_storage", 20_497, 20_501) as made:
+        yield made
+
+
 class Storage:
     """A `centreon_storage` to be filled."""
 

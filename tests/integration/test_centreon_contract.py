@@ -25,16 +25,9 @@ from tests.contracts.test_collector_contract import (  # noqa: F401  # the tests
     test_the_reach_is_the_first_and_last_value,
     test_windows_side_by_side_make_the_whole,
 )
-from tests.integration import mariadb
 from tests.integration.mariadb import DAY, MariaDB
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture(scope="module")
-def maria() -> Iterator[MariaDB]:
-    with mariadb.server() as running:
-        yield running
 
 
 @pytest.fixture
