@@ -200,7 +200,6 @@ class Accounts:
         with self._engines.reading() as connection:
             return [Link(seq=row.seq, line=row.line, digest=row.digest) for row in connection.execute(query)]
 
-
     def journal_head(self) -> Link | None:
         """The last line: its digest stands for all of them."""
         query = select(journal).order_by(journal.c.seq.desc()).limit(1)
