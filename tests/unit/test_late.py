@@ -18,8 +18,9 @@ from tocsin.config import load
 from tocsin.errors import TransientError
 from tocsin.intake import Intake, Source
 from tocsin.late import Past, delay_of, merged
-from tocsin.model import Frame, Incident, Phase, SeriesIndex, SeriesKey, Severity, Window
+from tocsin.model import Frame, Incident, Phase, Probe, SeriesIndex, SeriesKey, Severity, Window
 from tocsin.scale.local import InProcess
+from tocsin.show import status_report
 
 pytestmark = pytest.mark.timeout(170)
 
@@ -202,6 +203,50 @@ def test_buckets_are_not_judged_again_by_what_did_not_judge_them(template: Path,
         _, late = merged(shard.recent, Frame.of(frame.index, frame.window, frame.values + 1), frame.window, frame.window.end)
         assert late.changed.any()
         assert shard.judged_again(frame, late).checkpoints == ()
+
+
+class Slow(Arrivals):
+    """The same, from a server that knows how late it is."""
+
+    lateness: float | None = None
+
+    def lag(self) -> float | None:
+        return self.lateness
+
+    def probe(self, now: float) -> Probe:
+        return Probe(version="1")
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+def test_what_the_sources_need_is_waited_for_and_said(template: Path, tmp_path: Path) -> None:
+    config = load(shutil.copytree(template, tmp_path / "site") / "tocsin.yaml")
+    index, values = measured(template)
+    source = Slow(values, index, np.zeros((6, TICKS), int))
+    with App(config, executor=InProcess(), started=START) as app:
+        shard = app.shards[0]
+        shard.intake = Intake([Source(name="slow", collector=source)], shard.metrics)
+        source.now = 4
+        app.tick(shard, START + 4 * SPAN)
+        assert shard.watermark == START + 4 * SPAN
+        source.lateness = 400.0
+        assert not shard.due(START + 5 * SPAN), "the fifth bucket is over, and its data are not there yet"
+        app.tick(shard, START + 5 * SPAN)
+        assert shard.watermark == START + 4 * SPAN, "what was judged stays judged"
+        source.now = 7
+        app.tick(shard, START + 7 * SPAN)
+        assert shard.watermark == START + 5 * SPAN
+        assert app.metrics.delay.labels("web")._value.get() == 400
+        source.lateness = 3_000.0
+        app.watch(START + 7 * SPAN)
+        status = status_report(config, app.state, START + 7 * SPAN)
+        (kind,) = status["types"]
+        assert (kind["delay"], kind["delay_reason"]) == (600, "the sources need 50m, more than delay_max")
+        assert kind["sources"][0]["name"] == "slow" and kind["sources"][0]["kind"] == "ok"
+        assert any("its data come 50m late; delay_max waits 10m" in problem for problem in status["problems"])
+        own = next(row for row in app.state.all_desired("tocsin") if row.service.service == "tocsin-sources")
+        assert own.code is Severity.WARNING and "its data come 50m late" in own.text
 
 
 # --- what is late -------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from tocsin.config import Config, load
 from tocsin.demo.folder import write
 from tocsin.demo.park import Park
 from tocsin.demo.simulator import simulate
-from tocsin.demo.source import ParkSource
+from tocsin.demo.source import WHERE, ParkSource
 from tocsin.errors import ConfigError
 from tocsin.findings import document, report_data, sides
 from tocsin.intake import Intake, Source
@@ -92,6 +92,9 @@ def run_demo(*, seed: int, folder: Path | None, as_json: bool) -> int:
     if chosen is not None:
         out.print("", "One incident in full, as `tocsin explain` tells it:", "")
         out.print(Text(incident_story(config, *chosen)))
+    if across := _across(lived):
+        out.print("")
+        out.print(Text(across))
     out.print("")
     out.print(Text(f"Report:          {report}"))
     out.print(Text(f"Passive results: {files['passive_results']} ({lived.results:,} sent)"))
@@ -112,6 +115,23 @@ def _place(folder: Path | None) -> Path:
     return folder.resolve()
 
 
+def _sources(park: Park, component_type: str) -> list[Source]:
+    """One source, or several of which each knows some of the metrics: a verdict is made of all of them."""
+    parts = WHERE.get(component_type, {"park": None})
+    return [Source(name=name, collector=ParkSource(park, component_type, metrics)) for name, metrics in parts.items()]
+
+
+def _across(lived: Lived) -> str:
+    """A sentence about the incident to which the most sources contributed."""
+    found: list[tuple[int, float, str]] = []
+    for one, _ in lived.stories:
+        owners = {metric: name for name, metrics in WHERE.get(one.component_type, {}).items() for metric in metrics}
+        by_source = {owners[part.metric]: part.metric for part in reversed(one.anomalies) if part.metric in owners}
+        told = ", ".join(f"{by_source[name]} ({name})" for name in WHERE.get(one.component_type, {}) if name in by_source)
+        found.append((len(by_source), one.peak, f"One verdict of {len(by_source)} sources, on {one.component}: {told}."))
+    return max(found)[2] if found and max(found)[0] > 1 else ""
+
+
 def _live(config: Config, park: Park, progress: Progress) -> Lived:
     kept: dict[str, list[Evaluation]] = {name: [] for name in park.types}
 
@@ -121,7 +141,7 @@ def _live(config: Config, park: Park, progress: Progress) -> Lived:
     with App(config, executor=InProcess(), started=park.live.start, observe=keep) as app:
         for shard in app.shards:
             # Fast motion reads a week 336 times: from memory, where the product reads the files beside it.
-            shard.intake = Intake([Source(name="park", collector=ParkSource(park, shard.name))], shard.metrics)
+            shard.intake = Intake(_sources(park, shard.name), shard.metrics)
             delay = shard.kind.delay
         learning = progress.reporter("learning four weeks")
         for place, shard in enumerate(app.shards):

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
 from tocsin.demo.park import Park
 from tocsin.model import Frame, SeriesIndex, SeriesKey, Window
 
+WHERE: Mapping[str, Mapping[str, Collection[str]]] = {
+    "web": {"elasticsearch": ("latency.p95", "requests", "instances"), "splunk": ("errors",), "centreon": ("cpu",)}
+}
+"""Which source each metric of a component type comes from; other types have all of theirs from one."""
+
 
 class ParkSource:
-    """Collects one component type of a park; counters as they count. Outside the park's weeks there is no data."""
+    """Collects one component type of a park, or some metrics of it; counters as they count. Outside the park's weeks there is
+    no data."""
 
-    def __init__(self, park: Park, component_type: str) -> None:
-        self._raw = park.types[component_type].raw
+    def __init__(self, park: Park, component_type: str, metrics: Collection[str] | None = None) -> None:
+        self._raw, self._metrics = park.types[component_type].raw, metrics
 
     def discover(self) -> Sequence[SeriesKey]:
-        return self._raw.index.keys
+        keys = self._raw.index.keys
+        return keys if self._metrics is None else [key for key in keys if key.metric in self._metrics]
 
     def check(self) -> Sequence[str]:
         return ()
