@@ -70,7 +70,8 @@ def merged(remembered: Frame | None, fresh: Frame, window: Window, judged_to: in
     """`window` as it is known now, and what of that came late for the buckets before `judged_to`.
 
     What is not known now leaves what was known before, and so does "no data": a value does not un-happen because its
-    source lost it. A series that nobody remembers is new, not late.
+    source lost it. A series that nobody remembers is new, not late; what was not known before (the source failed, or nobody
+    asked yet) changes the judgement, but did not come late.
     """
     values, known = _laid_out(remembered, fresh.index, window)
     there, here = _common(fresh.window, window)
@@ -85,7 +86,7 @@ def merged(remembered: Frame | None, fresh: Frame, window: Window, judged_to: in
         column = (starts < judged_to) & (starts >= remembered.window.start) & (starts < remembered.window.end)
         judged = column[None, :] & (fresh.index.rows_in(remembered.index) >= 0)[:, None]
     counts, changed = np.zeros(len(window), np.int64), np.zeros(len(window), bool)
-    counts[here] = np.count_nonzero(other & judged, axis=0)
+    counts[here] = np.count_nonzero(other & judged & was_known, axis=0)
     changed[here] = ((other | (fresh_known & ~was_known)) & judged).any(axis=0)
     old[other] = new[other]
     was_known |= fresh_known

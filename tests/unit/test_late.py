@@ -161,7 +161,7 @@ def test_an_incident_that_late_data_unmake_is_taken_back_and_says_so(template: P
             pytest.skip("the silence was too short to open an incident")
         steps = app.state.incident(taken[0].id)[1]
         assert steps[-1].kind == "withdrawn" and "came late: it did not happen" in steps[-1].reason
-        assert taken[0].id not in app.shards[0].incidents
+        assert app.shards[0].incidents[taken[0].id].phase is Phase.WITHDRAWN
         shown = next(row for row in app.state.all_desired("web") if row.service.host == "web-3")
         assert shown.code is Severity.OK
         assert app.metrics.late_values.labels("web", "judged again")._value.get() >= 5
@@ -286,6 +286,14 @@ def test_that_there_was_no_data_can_come_late_too() -> None:
     now = frame([1, NAN, 3, 4, 5], [1, 2, 3, 4, 5])
     _, late = merged(before, now, WINDOW, 300)
     assert late.changed.tolist() == [False, True, False, False, False] and late.values.sum() == 0
+
+
+def test_what_nobody_could_or_did_ask_for_before_is_judged_again_but_did_not_come_late() -> None:
+    before = frame([NAN, 2, 3, 4, 5], [NAN, 2, NAN, 4, 5], known=lambda values: np.array([[False] + [True] * 4] * 2))
+    joined, late = merged(before, frame([1, 2, 3, 4, 5], [1, 2, 3, 4, 5]), WINDOW, 300)
+    assert late.values.tolist() == [0, 0, 1, 0, 0]
+    assert late.changed.tolist() == [True, False, True, False, False]
+    assert joined.known.all()
 
 
 def test_a_new_series_is_not_late() -> None:
