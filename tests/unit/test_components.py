@@ -60,7 +60,7 @@ def test_what_is_rare_together_is_surprising_and_normal_days_keep_the_promise(de
     after = calm(index, 7 * 144, seed=4, start=T0 + 14 * DAY)
     surprise = detector.score([after], learnt).surprise
     assert surprise.shape == (8, 7 * 144)
-    assert np.mean(surprise >= 1) == pytest.approx(0.1, rel=0.4)
+    assert 0.04 < np.mean(surprise >= 1) < 0.14
     assert np.mean(surprise >= 2) < 0.02
     assert np.mean(surprise >= 3) < 0.003
     broken = after.surprise.copy()
