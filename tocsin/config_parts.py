@@ -149,7 +149,7 @@ class Supervision(Settings):
     plugin: Annotated[Plugin, _named("supervisions")] = Field(alias="use")
     every: Annotated[Duration, between("10s", "1h")] = Field("1m", validate_default=True, description="How often it is read.")
     trust: Annotated[Duration, between("1m", "1d")] = Field(
-        "15m", validate_default=True, description="How long downtimes and acknowledgements count when it does not answer."
+        "15m", validate_default=True, description="How long downtimes count when it does not answer."
     )
     settings: PluginSettings = Field(alias="(plugin)")
 

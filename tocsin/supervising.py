@@ -1,7 +1,7 @@
 """What the supervising system said last: hosts, downtimes, what people did. Read on a timer, never waited for.
 
-One that does not answer must neither hide nor invent: its downtimes and acknowledgements count for a while (`trust`) and then
-no more; where hosts stand changes slowly and counts for a week.
+One that does not answer must neither hide nor invent: its downtimes count for a while (`trust`) and then no more. Where hosts
+stand changes slowly and counts for a week; what was acknowledged stays so, for that hides nothing.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Overseen:
         return True
 
     def trusted(self, now: float) -> bool:
-        """Whether its downtimes and acknowledgements still count."""
+        """Whether its downtimes still count."""
         return now - self._read_at <= self._trust
 
     def hosts(self, now: float) -> Mapping[str, HostFacts]:
@@ -96,7 +96,7 @@ class Overseen:
         if self.failing_since is None:
             return ""
         lasted = spell_duration(now - self.failing_since)
-        until = "" if self.trusted(now) else "; its downtimes and acknowledgements no longer count"
+        until = "" if self.trusted(now) else "; its downtimes no longer count"
         return f"{self.name} has not answered for {lasted}: {self.error}{until}"
 
     def close(self) -> None:
