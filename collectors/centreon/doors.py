@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol, TypeVar
+
+import numpy as np
 
 from collectors.centreon.settings import CentreonSettings
 from collectors.manners import Manners
@@ -29,6 +32,8 @@ T = TypeVar("T")
 
 MOST_SAMPLES = 1_000_000
 """Expected samples of one statement: some 25 MB of text, a second of the server's time."""
+STATE = "check.state"
+"""What the state of a service is called among its metrics."""
 SCOUTS = 2_000
 """Metrics that stand for all when it is looked for how far the samples reach back."""
 
@@ -100,9 +105,10 @@ class DatabaseDoor:
         def read() -> list[StoredMetric]:
             # A little more than what may be kept is read before what is wanted is known; what follows is cut by number of rows.
             found = inventory(self._database, own.hosts.include, own.limits.max_rows)
-            return [one for one in found if wanted(one) and (allowed is None or allowed.fits(one.host_id, one.service_id))]
+            every = with_states(found) if own.states else found
+            return [one for one in every if wanted(one) and (allowed is None or allowed.fits(one.host_id, one.service_id))]
 
-        several = self._ask(read)
+        several = sorted(self._ask(read), key=lambda one: one.id)
         self._stored = self._ask(lambda: stored(self._database))
         if len(several) > most:
             self._manners.partial(f"{self.place}: {len(several)} metrics fit, only the first {most} are read (limits.max_series)")
@@ -120,8 +126,19 @@ class DatabaseDoor:
             yield slice(start, len(metrics))
 
     def samples(self, metrics: Sequence[StoredMetric], start: int, end: int) -> Samples:
-        ids = [metric.id for metric in metrics]
-        found = self._ask(lambda: samples(self._database, ids, start, end, walk=walks(len(ids), self._stored)))
+        values = self._read([metric.id for metric in metrics if metric.id > 0], start, end, states=False)
+        if metrics[0].id > 0:
+            return values
+        states = self._read([-metric.id for metric in metrics if metric.id < 0], start, end, states=True)
+        return Samples(
+            np.concatenate([-states.ids, values.ids]),
+            np.concatenate([states.times, values.times]),
+            np.concatenate([states.values, values.values]),
+        )
+
+    def _read(self, ids: Sequence[int], start: int, end: int, *, states: bool) -> Samples:
+        walk = walks(len(ids), self._stored)
+        found = self._ask(lambda: samples(self._database, ids, start, end, walk=walk, states=states))
         self._manners.got(size=16 * len(found.ids), rows=len(found.ids))
         return found
 
@@ -129,7 +146,7 @@ class DatabaseDoor:
         return self._ask(lambda: pollers(self._database))
 
     def reach(self, metrics: Sequence[StoredMetric]) -> tuple[int, int] | None:
-        ids = [metric.id for metric in metrics]
+        ids = sorted({abs(metric.id) for metric in metrics})
         # The oldest metrics have the lowest ids: they tell how far back it goes, together with some of all ages.
         scouts = ids if len(ids) <= SCOUTS else sorted({*ids[: SCOUTS // 2], *ids[:: -(-len(ids) // (SCOUTS // 2))]})
         parts = self._ask(lambda: days(self._database))
@@ -186,6 +203,16 @@ class DatabaseDoor:
         except PermanentError:
             self._database.close()  # whoever mends the password or the rights is believed at the next question
             raise
+
+
+def with_states(metrics: Iterable[StoredMetric]) -> Iterator[StoredMetric]:
+    """The state of each service beside its metrics, written down with the first of them; its id is that one's, negative."""
+    seen: set[tuple[int, int]] = set()
+    for one in metrics:
+        if (one.host_id, one.service_id) not in seen:
+            seen.add((one.host_id, one.service_id))
+            yield replace(one, id=-one.id, name=STATE, unit="", counter=False, warning="", critical="")
+        yield one
 
 
 def own_marks(settings: CentreonSettings) -> Marks:

@@ -37,7 +37,8 @@ class CentreonSettings(Settings):
 
     A `component` is a host, a service of a host (`host/service`) or what a plugin calls an instance (`host/instance`, for
     `eth0#interface.traffic.in.bitspersecond`). `hosts`, `services` and `perfdata` pick by name, the groups and categories by
-    what Centreon knows; a severity is taken up to this level. The value of a check stands for `valid_for` unless
+    what Centreon knows; a severity is taken up to this level. With `states` each service has a metric `check.state`, what
+    its checks said: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN. The value of a check stands for `valid_for` unless
     the next check comes before: `auto` is one and a half times the time between its checks.
     """
 
@@ -54,6 +55,7 @@ class CentreonSettings(Settings):
     host_severity: Annotated[int, Field(strict=True, ge=0)] | None = None
     service_severity: Annotated[int, Field(strict=True, ge=0)] | None = None
     valid_for: Literal["auto"] | Duration = "auto"
+    states: bool = False
     discover_every: Annotated[Duration, Field(ge=0, le=86400)] = 600
     fields: dict[str, str] = Field(default_factory=dict)
     limits: MannersSettings = Field({}, validate_default=True)
@@ -62,4 +64,6 @@ class CentreonSettings(Settings):
     def _one_door(self) -> Self:
         if (self.database is None) == (self.api is None):
             raise ValueError("expected database or api: one of the two doors into Centreon")
+        if self.states and self.database is None:
+            raise ValueError("states: only the database knows what each check said")
         return self

@@ -255,3 +255,20 @@ def test_names_are_data_and_never_part_of_a_statement(storage: Storage) -> None:
     assert frame.values.tolist() == [[1.0]]
     assert storage.all("SELECT COUNT(*) FROM metrics") == [(1,)]
     source.close()
+
+
+def test_the_state_of_each_check_is_a_metric_when_it_is_asked_for(storage: Storage) -> None:
+    service = storage.service(storage.host("srv-1"), "Cpu")
+    first, second = storage.metric(service, "cpu"), storage.metric(service, "user")
+    for step, status in enumerate("0123"):
+        storage.values(first, [(START + 300 * step + 5, 50.0 + step)], status)
+        storage.values(second, [(START + 300 * step + 5, 1.0)], status)
+    storage.values(first, [(START + 1205, None)], "4")
+    source = collector(storage, states=True)
+    index = SeriesIndex(source.discover())
+    assert [key.metric for key in index] == ["Cpu check.state", "Cpu cpu", "Cpu user"]
+    frame = source.collect(index, Window(START, START + 1500, 300))
+    np.testing.assert_array_equal(frame.values[0], [0.0, 1.0, 2.0, 3.0, np.nan])
+    np.testing.assert_array_equal(frame.values[1], [50.0, 51.0, 52.0, 53.0, np.nan])
+    assert source.reach() == (START + 5, START + 1205)
+    source.close()

@@ -206,6 +206,11 @@ def test_there_is_one_door(wrong: dict[str, object]) -> None:
             shape.model_validate(wrong)
 
 
+def test_only_the_database_knows_what_each_check_said() -> None:
+    with pytest.raises(ValidationError, match="only the database"):
+        CentreonSettings.model_validate({"api": {"url": "https://c", "token": "env:X"}, "states": True})
+
+
 @pytest.mark.parametrize("wrong", [{"socket": "/run/s"}, {"host": ""}, {"tls": "on"}, {"password": "secret1"}])
 def test_a_way_into_the_database_that_is_none_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError) as caught:
