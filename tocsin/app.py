@@ -229,8 +229,7 @@ class App:
             tick.want(rows)
         # Only now: a tick that was rolled back is done again from the same memory.
         count_late(self.metrics, shard, late, window, now)
-        gone = {one.id for one in again.taken_back}
-        shard.incidents = {name: one for name, one in incidents.items() if name not in gone}
+        shard.incidents = incidents
         self.oversight.saw(shard.name, shard.incidents.values(), len(view.index.components))
         shard.watermark, shard.states, shard.standings, shard.past = window.end, states, standings, past
         shard.view, shard.recent, shard.restarted = view, memory, False

@@ -10,7 +10,7 @@ from alerting.judge import JudgeState
 from alerting.retired import retire
 from tocsin.errors import PermanentError, TransientError
 from tocsin.late import Past
-from tocsin.model import Phase, Window
+from tocsin.model import Window
 from tocsin.shard import MENTIONED, STREAM, Shard
 from tocsin.store.history import History
 from tocsin.store.state import State
@@ -31,7 +31,7 @@ def recall(shard: Shard, state: State, history: History) -> None:
         log.error("judge_state.lost", component_type=shard.name, error=str(error))
     lately = None if shard.watermark is None else float(shard.watermark - max(MENTIONED, 2 * shard.kind.replay))
     known = state.incidents(component_type=shard.name, since=lately, open_only=lately is None)
-    shard.incidents = {one.id: one for one in known if one.phase is not Phase.WITHDRAWN}
+    shard.incidents = {one.id: one for one in known}
     if shard.watermark is not None:
         window = Window(shard.watermark, shard.watermark, shard.span).reaching_back(shard.lookback + 2 * shard.kind.replay)
         try:

@@ -216,7 +216,8 @@ class Shard:
             return nothing
         count = late.count(since, self.watermark)
         why = f"{count} {'value' if count == 1 else 'values'} came late" if count else "it is known now what was not known"
-        return judge_again(self.judge, frame, self.past.before(since), self.watermark, self.incidents, why)
+        told = {name: one for name, one in self.incidents.items() if one.phase is not Phase.WITHDRAWN}
+        return judge_again(self.judge, frame, self.past.before(since), self.watermark, told, why)
 
     def remembered(self, again: Again, end: int, states: Mapping[str, JudgeState]) -> Past:
         """What can be judged again once the window that ends at `end` was judged."""

@@ -65,7 +65,7 @@ class Trainer:
 
         def reading(done: int, total: int) -> None:
             self.metrics.backfilled.labels(shard.name).set(done / total)
-            progress(done, 2 * total)  # half of the bar is reading, half is fitting
+            progress(50 * done // total, 100)  # half of the bar is reading, half is fitting
 
         read = backfill(shard.intake, self.history, shard.name, index, window, progress=reading, stopped=stopped)
         if stopped():
@@ -77,7 +77,7 @@ class Trainer:
             window,
             shard.detectors,
             self.executor,
-            progress=lambda done, total: progress(read.total + read.total * done // total, 2 * read.total),
+            progress=lambda done, total: progress(50 + 50 * done // total, 100),
             downtimes=self.planned(shard, index, window),
             shown_at=shard.shown_at,
         )
