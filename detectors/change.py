@@ -116,22 +116,36 @@ def recent_mean(values: Floats, first: int = 0) -> Floats:
     """Exponentially weighted mean of the `MEMORY` buckets before each one from column `first` on, unknown ones left out; the
     value itself where none of them is known (nothing to compare it with), (n_series, n_buckets - first)."""
     known = ~np.isnan(values)
-    total, weight = _weighted(np.where(known, values, 0.0))[:, first:], _weighted(known.astype(np.float64))[:, first:]
+    total, weight = _weighted(np.where(known, values, 0.0), first), _weighted(known.astype(np.float64), first)
     own = values[:, first:]
     return np.where(weight > 0, total / np.maximum(weight, 1e-300), own)
 
 
-def _weighted(values: Floats) -> Floats:
-    """Weighted sum of the `MEMORY` values before each column; each step doubles how far it reaches. Where the columns begin
-    changes no digit of what is said of later ones."""
+def _weighted(values: Floats, first: int) -> Floats:
+    """Weighted sum of the `MEMORY` values before each column from `first` on; each step doubles how far it reaches. Where the
+    columns begin changes no digit of what is said of later ones."""
+    keep, width = 1.0 - FORGET, values.shape[1] - first
+    if width <= TOGETHER:
+        # The same additions in the same order, without those that nobody asked for: a tick.
+        total = np.empty((len(values), width))
+        for column in range(width):
+            part = np.zeros((len(values), MEMORY))
+            before = values[:, max(0, first + column - MEMORY) : first + column][:, ::-1]
+            part[:, : before.shape[1]] = before
+            reach = 1
+            while part.shape[1] > 1:
+                part = part[:, 0::2] + keep**reach * part[:, 1::2]
+                reach *= 2
+            total[:, column] = part[:, 0]
+        return total
     result = np.zeros_like(values)
     result[:, 1:] = values[:, :-1]
     reach = 1
     while reach < MEMORY:
         later = result.copy()
-        later[:, reach:] += (1.0 - FORGET) ** reach * result[:, : max(0, result.shape[1] - reach)]
+        later[:, reach:] += keep**reach * result[:, : max(0, result.shape[1] - reach)]
         result, reach = later, 2 * reach
-    return result
+    return result[:, first:]
 
 
 def _outright(far: NDArray[np.floating], tails: Tails) -> Floats:

@@ -45,6 +45,14 @@ def test_the_recent_mean_is_as_it_is_defined(values: Floats, first: int) -> None
     np.testing.assert_allclose(found, wanted, rtol=1e-7, atol=1e-6)
 
 
+def test_a_tick_says_digit_for_digit_what_a_whole_day_says() -> None:
+    values = noise(3, 200)
+    values[1, 40:60] = np.nan
+    whole = recent_mean(values)
+    for at in range(MEMORY, 198):
+        np.testing.assert_array_equal(recent_mean(values[:, at - MEMORY : at + 2], MEMORY), whole[:, at : at + 2])
+
+
 def test_a_step_is_surprising_at_once_more_so_in_the_third_bucket_and_not_for_hours() -> None:
     values = noise()
     values[0, -300:] += 8
