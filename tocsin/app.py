@@ -264,7 +264,8 @@ class App:
         told: dict[str, list[Incident]] = {}
         for one in incidents.values():
             told.setdefault(one.component, []).append(one)
-        results = shard.speaker.results(services.of(changed), services, view, told, shard.why_blind)
+        keys = self.oversight.spoken(shard.kind, services.of(changed), services)
+        results = shard.speaker.results(keys, services, view, told, shard.why_blind)
         steps = set(services.of(places[one.component] for one in concerned if one.id in stepped and one.component in places))
         return self._rows(shard, results, steps, now)
 
@@ -282,9 +283,10 @@ class App:
         shard.refreshed = last
         count = min(len(keys), int(last) - int(first)) if first else 0
         turn = [keys[place % len(keys)] for place in range(int(last) - count, int(last))]
-        if not turn:
+        spoken = self.oversight.spoken(shard.kind, turn, shard.services)
+        if not spoken:
             return 0
-        results = shard.speaker.results(turn, shard.services, shard.view, shard.told_of(shard.view.window.end), shard.why_blind)
+        results = shard.speaker.results(spoken, shard.services, shard.view, shard.told_of(shard.view.window.end), shard.why_blind)
         rows = self._rows(shard, results, set(), now)
         with self.state.tick(shard.name) as tick:
             tick.want(rows)

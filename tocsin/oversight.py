@@ -20,6 +20,7 @@ from tocsin.ports import Stage, Supervision
 from tocsin.proof import measure
 from tocsin.records import Promotion, Verdict
 from tocsin.remarks import verdicts_of
+from tocsin.speak import Services
 from tocsin.staging import BROKEN, World, allowance_of, planned, stages_of
 from tocsin.store.state import State
 from tocsin.supervising import REMARKS_BACK, Overseen
@@ -69,6 +70,19 @@ class Oversight:
             one.component_type == kind.name and one.written == kind.alert.ladder and Rung(one.rung).sends
             for one in self.world.promotions.values()
         )
+
+    def spoken(self, kind: ComponentType, keys: Sequence[ServiceKey], services: Services) -> Sequence[ServiceKey]:
+        """Those of the services that are written to: a component that was let by itself does not bring its siblings along."""
+        written, world = kind.alert.ladder, self.world
+        apart = {one.component for one in world.promotions.values() if one.component_type == kind.name and one.component}
+        if not apart:
+            return keys
+        names = services.index.components
+        return [
+            key
+            for key in keys
+            if any(world.rung(kind.name, written, names[place]).sends for place in services.components_of[key])
+        ]
 
     # --- what ticks do ---------------------------------------------------------------------------------------------
 

@@ -172,7 +172,7 @@ def test_what_people_did_there_becomes_verdicts_with_provenance(tmp_path: Path, 
         ("close", "two"): ("noise", "anna", ""),
         ("downtime", "two"): ("known", "paul", "disk"),
     }
-    assert all(one.detectors == ("seasonal",) for one in state.accounts.verdicts())
+    assert all("seasonal" in one.detectors for one in state.accounts.verdicts())
 
 
 def test_acknowledged_in_centreon_keeps_its_severity_until_it_is_worse_or_let_go(tmp_path: Path, state: State) -> None:
@@ -296,6 +296,21 @@ def test_a_wired_tocsin_stages_across_its_types_and_after_a_restart(tmp_path: Pa
             services = {row.service.service for row in app.state.all_desired("tocsin")}
             assert services == {"tocsin-heartbeat", "tocsin-sources", "tocsin-delivery", "tocsin-alerting"}
             assert app.state.accounts.snapshot("watched web") is not None
+
+
+def test_a_component_let_by_itself_does_not_bring_its_siblings_along(tmp_path: Path) -> None:
+    path = make(tmp_path / "site")
+    kind = path.parent / "components" / "web.yaml"
+    kind.write_text(kind.read_text().replace("{ladder: status}", "{ladder: learn}"))
+    with App(load(path), executor=InProcess(), started=START) as app:
+        app.tick(app.shards[0], START + SPAN)
+        assert app.state.all_desired("web") == []
+        promotion = Promotion(component_type="web", component="web-2", rung="show", written="learn", at=1, by="a", reason="b")
+        app.state.accounts.promote(promotion)
+        for turn in range(2, 5):
+            app.tick(app.shards[0], START + turn * SPAN)
+            app.refresh(app.shards[0], START + turn * SPAN)
+        assert {row.service.host for row in app.state.all_desired("web")} == {"web-2"}
 
 
 def test_what_was_never_learnt_is_handed_back_to_its_static_thresholds_at_every_tick(tmp_path: Path) -> None:
