@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
-from tests.centreon_web import Said, as_json
+from tests.centreon_said import Said, as_json
 
 if TYPE_CHECKING:
     from tests.centreon_fake import Fake
@@ -210,7 +210,7 @@ class Clapi:
 
 def _service_row(host: str, name: str, known: Mapping[str, str]) -> dict[str, str]:
     """The columns of `SERVICE show`; a switch that is left to the template is 2, a number is empty."""
-    columns = {
+    return {
         "host name": host,
         "description": name,
         "check command": known.get("check_command", ""),
@@ -219,7 +219,6 @@ def _service_row(host: str, name: str, known: Mapping[str, str]) -> dict[str, st
         "passive checks enabled": known.get("passive_checks_enabled", "2"),
         "activate": known.get("activate", "1"),
     }
-    return columns
 
 
 def _rows(rows: Any) -> Said:
