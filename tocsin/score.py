@@ -18,17 +18,19 @@ import numpy as np
 from alerting.judge import JudgeState, Rules, judge, onset
 from collectors.files import read_table
 from tocsin.errors import ConfigError
-from tocsin.model import LARGEST, Bools, Floats, Frame, Ints, SeriesIndex, SeriesKey, Window
-from tocsin.ports import Detector, Surroundings
+from tocsin.model import LARGEST, Bools, Floats, Frame, Ints, Scores, SeriesIndex, SeriesKey, Window
+from tocsin.ports import Surroundings
 from tocsin.registry import find
 from tocsin.scale.local import InProcess, ProcessPool
-from tocsin.scoring import Evaluation, Models, evaluate, relearn
+from tocsin.scoring import AnyDetector, Evaluation, Models, evaluate, of_series, relearn
 from tocsin.timegrid import DAY, Calendar
 
 FIRST_ROWS = 40
 """Rows the length of a bucket is read off. Nothing is judged before them."""
 TRAIN = 28 * DAY
 EVERY = 6 * 3600
+KNOWN = 12 * 3600
+DETECTORS = ("seasonal", "novelty", "change", "level", "silence")
 SPANS = (1, 2, 5, 10, 15, 20, 30, 60, 120, 180, 300, 600, 900, 1800, 3600, 7200, 10800, 14400, 21600, 43200, 86400)
 """Lengths a bucket can have: all tile a day."""
 ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
@@ -80,7 +82,7 @@ def score_path(
     *,
     timezone: str = "UTC",
     train_rows: int = 0,
-    detectors: Sequence[str] = ("seasonal", "silence"),
+    detectors: Sequence[str] = DETECTORS,
     per_metric: bool = False,
     workers: int = 1,
     progress: Progress | None = None,
@@ -185,7 +187,7 @@ def score_rows(
     *,
     timezone: str = "UTC",
     train_rows: int = 0,
-    detectors: Sequence[str] = ("seasonal", "silence"),
+    detectors: Sequence[str] = DETECTORS,
     component: str = "",
     rules: Rules | None = None,
 ) -> Verdict:
@@ -208,10 +210,16 @@ def score_rows(
     return Verdict(columns=columns, metrics=own)
 
 
-def _built(name: str, around: Surroundings) -> Detector:
+def _built(name: str, around: Surroundings) -> AnyDetector:
     plugin = find("detectors", name)
-    detector: Detector = plugin.build(plugin.settings(), around)
+    detector: AnyDetector = plugin.build(plugin.settings(), around)
     return detector
+
+
+def known_for(span: int) -> int:
+    """Seconds for which a surprise counts as told, so that only a larger one is an onset: half a day, less where buckets are
+    shorter than five minutes and none in buckets of a minute, whose incidents are minutes long and come one after another."""
+    return int(KNOWN * min(1.0, max(0.0, (span - 60) / 240)))
 
 
 def span_of(timestamps: Ints) -> int:
@@ -281,10 +289,10 @@ class _Memory:
     recent: Floats = field(default_factory=lambda: np.empty(0))
 
 
-def _judge_part(part: _Rows, detectors: Sequence[Detector], rules: Rules, columns: Mapping[str, Floats], own: Floats) -> None:
+def _judge_part(part: _Rows, detectors: Sequence[AnyDetector], rules: Rules, columns: Mapping[str, Floats], own: Floats) -> None:
     """Fill in what is said of the rows of `part`."""
     frame, memory = part.frame, _Memory()
-    remembered = rules.recent // part.span
+    remembered = known_for(part.span) // part.span
     places = part.buckets - frame.window.start // part.span
     ordered = np.argsort(places, kind="stable")
     for window, models in relearn(frame, detectors, train=TRAIN, every=EVERY):
@@ -325,10 +333,10 @@ def _judge_part(part: _Rows, detectors: Sequence[Detector], rules: Rules, column
 
 
 def _judge_late(
-    part: _Rows, frame: Frame, rows: Ints, bucket: int, detectors: Sequence[Detector], models: Models
+    part: _Rows, frame: Frame, rows: Ints, bucket: int, detectors: Sequence[AnyDetector], models: Models
 ) -> list[Evaluation]:
     """Judge rows of one bucket by their own values, each as if it had been the first there."""
-    back = max((detector.lookback for detector in detectors), default=0) // part.span
+    back = max((detector.lookback for detector in of_series(detectors)), default=0) // part.span
     columns = slice(max(0, bucket - back), bucket + 1)
     starts = frame.window.start + columns.start * part.span, frame.window.start + columns.stop * part.span
     window = Window(*starts, part.span)
@@ -341,7 +349,7 @@ def _judge_late(
     return said
 
 
-def _said(evaluation: Evaluation, detectors: Sequence[Detector]) -> Floats:
+def _said(evaluation: Evaluation, detectors: Sequence[AnyDetector]) -> Floats:
     """Surprise, expected, lower and upper of the component, (4, n_buckets): the most surprising signature's, and of the
     metric with the greatest share in it."""
     said = np.full((4, 0), np.nan)
@@ -354,9 +362,7 @@ def _said(evaluation: Evaluation, detectors: Sequence[Detector]) -> Floats:
             said = np.full((4, width), np.nan)
         row = np.argmax(fused.share, axis=0)
         at = np.arange(width)
-        strongest = np.argmax(np.stack([np.where(np.isnan(one.surprise), -1.0, one.surprise)[row, at] for one in scores]), axis=0)
-        of = [np.stack([one.expected, one.lower, one.upper])[:, row, at] for one in scores]
-        bands = np.stack(of)[strongest, :, at].T
+        bands = _bands(scores)[:, row, at]
         surprise = fused.surprise[0]
         higher = ~np.isnan(surprise) & ~(surprise <= said[0])
         said[0] = np.where(higher, surprise, said[0])
@@ -365,12 +371,24 @@ def _said(evaluation: Evaluation, detectors: Sequence[Detector]) -> Floats:
     return said
 
 
-def _per_metric(evaluation: Evaluation, detectors: Sequence[Detector]) -> Floats:
+def _per_metric(evaluation: Evaluation, detectors: Sequence[AnyDetector]) -> Floats:
     """Surprise, expected, lower and upper of each row of the index, (n_series, 4, n_buckets)."""
     scores = [evaluation.scores[one.name] for one in detectors if one.name in evaluation.scores]
     surprise = np.fmax.reduce([one.surprise for one in scores])
-    bands = [np.fmax.reduce([getattr(one, name) for one in scores]) for name in ("expected", "lower", "upper")]
-    return np.stack([surprise, *bands], axis=1)
+    return np.stack([surprise, *_bands(scores)], axis=1)
+
+
+def _bands(scores: Sequence[Scores]) -> Floats:
+    """Expected, lower and upper of each row and bucket, (3, n_series, n_buckets): of the most surprised detector that expects
+    something there."""
+    said = np.stack([np.where(np.isnan(one.expected) | np.isnan(one.surprise), -1.0, one.surprise) for one in scores])
+    strongest = np.argmax(said, axis=0)[None]
+    return np.stack(
+        [
+            np.take_along_axis(np.stack([getattr(one, name) for one in scores]), strongest, axis=0)[0]
+            for name in ("expected", "lower", "upper")
+        ]
+    )
 
 
 def _fill(columns: Mapping[str, Floats], rows: Ints, said: Floats, new: Floats, alert: Bools) -> None:
