@@ -29,7 +29,8 @@ MOST_SERVICES = 300
 """Services that are read through this door: half of what a minute has room for at ten requests per second."""
 PER_SERVICE = 1_000
 """Metrics of a service, at most."""
-TRUSTED = 3_600
+TRUSTED, REMEMBERED = 3_600, 21_600
+"""Seconds: how long zeros are believed after they were looked into, and the metrics of a service after they were listed."""
 SCOUTS, HISTORY = 3, 190 * 86_400
 
 
@@ -42,6 +43,7 @@ class ApiDoor:
         self._api, self._names = Api(settings.api), Names(settings)
         self.place, self.warnings = self._api.place, self._api.warnings
         self._trusted: dict[tuple[int, int], float] = {}
+        self._listed: dict[tuple[int, int], tuple[float, Sequence[StoredMetric]]] = {}
         self._rows = 0
 
     def metrics(self, wanted: Callable[[StoredMetric], bool]) -> list[StoredMetric]:
@@ -55,7 +57,7 @@ class ApiDoor:
         numbers = {poller.name: poller.id for poller in self.pollers().values()}
         found: list[StoredMetric] = []
         for place, service in enumerate(sorted(services, key=lambda one: (one.host_id, one.service_id or 0))):
-            for number, metric in enumerate(self._of(service, numbers.get(service.poller, 0))[:PER_SERVICE]):
+            for number, metric in enumerate(self._remembered(service, numbers.get(service.poller, 0))[:PER_SERVICE]):
                 named = replace(metric, id=place * PER_SERVICE + number)
                 if wanted(named):
                     found.append(named)
@@ -148,6 +150,15 @@ class ApiDoor:
         # Two more than may be: enough to count that they are too many for this door.
         return resources(self._api, search=search, filters=chosen, limit=max(20_000, 10 * MOST_SERVICES))
 
+    def _remembered(self, service: Resource, poller: int) -> Sequence[StoredMetric]:
+        """The metrics of a service; listed anew when that is long ago, or when its values had one that was not there."""
+        key = (service.host_id, service.service_id or 0)
+        asked_at, metrics = self._listed.get(key, (-np.inf, ()))
+        if self._now() - asked_at >= REMEMBERED:
+            metrics = self._of(service, poller)
+            self._listed[key] = self._now(), metrics
+        return metrics
+
     def _of(self, service: Resource, poller: int) -> list[StoredMetric]:
         """The metrics of a service: what the last hour's rows hold, with the thresholds the listing gives."""
         assert service.service_id is not None
@@ -195,6 +206,8 @@ class ApiDoor:
                     f"{self.place}: raw values of a service: an empty answer, which is how Centreon tells an error"
                 )
             return drawn
+        if key in self._listed and set(raw) - {metric.name for metric in self._listed[key][1]}:
+            del self._listed[key]
         if not _doubtful(raw) or self._now() - self._trusted.get(key, -np.inf) < TRUSTED:
             return raw
         drawn = performance(self._api, *key, _iso(start), _iso(end + interval))

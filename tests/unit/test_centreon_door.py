@@ -172,6 +172,18 @@ def test_too_many_services_are_sent_to_the_other_door(fake: Fake, monkeypatch: p
     assert len(fewer.discover()) == 3
 
 
+def test_the_metrics_of_a_service_are_listed_once_and_again_when_one_turns_up(fake: Fake, collector: Make) -> None:
+    service = a_service(fake)
+    source = collector()
+    for _ in range(3):
+        source.discover()
+    assert sum(path.endswith("/metrics") for _, path, _ in fake.asked) == 1
+    service.samples["steal"] = {START + 300 * step: 2.0 for step in range(12)}
+    assert len(source.discover()) == 1
+    collected(source)
+    assert source.discover() == (SeriesKey("srv-1", "Cpu cpu"), SeriesKey("srv-1", "Cpu steal"))
+
+
 def test_an_old_centreon_that_lists_no_metrics_is_read_by_its_rows(fake: Fake, collector: Make) -> None:
     a_service(fake)
     fake.version = "22.10.2"
