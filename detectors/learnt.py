@@ -18,7 +18,11 @@ def learnt_of(index: SeriesIndex, baseline: Baseline, *, besides: str = "") -> t
         return dict(baseline.arrays), np.ones(len(index), np.bool_)
     rows = index.rows_in(baseline.index)
     if not len(baseline.index):
-        return {name: np.zeros((len(rows), *array.shape[1:]), array.dtype) for name, array in baseline.arrays.items()}, rows >= 0
+        nothing = {
+            name: np.full((len(rows), *array.shape[1:]), np.nan if array.dtype.kind == "f" else 0, array.dtype)
+            for name, array in baseline.arrays.items()
+        }
+        return nothing, rows >= 0
     return {name: array if name == besides else array[rows] for name, array in baseline.arrays.items()}, rows >= 0
 
 

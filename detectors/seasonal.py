@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from detectors.coldstart import provisional
 from detectors.halfhours import HalfHours, between_centres
+from detectors.learnt import learnt_of
 from detectors.season import Season, learn_season
 from tocsin.calibration import Tails, median, quantiles
 from tocsin.model import Baseline, Direction, Fitted, Floats, Frame, Ints, Metric, Scores, Window
@@ -222,11 +223,10 @@ class Seasonal:
 
     def score(self, frame: Frame, baseline: Baseline, window: Window | None = None) -> Scores:
         """Judge every bucket against its half-hour and the hour before it in the frame."""
-        rows = frame.index.rows_in(baseline.index)
-        own = {name: array if frame.index == baseline.index else array[rows] for name, array in baseline.arrays.items()}
-        unknown = rows < 0
+        own, there = learnt_of(frame.index, baseline)
+        unknown = ~there
         below_cells, above_cells, part = self._cells(frame.window.starts)
-        season = own["season"].reshape(len(rows), len(DayKind) * SLOTS_PER_DAY)
+        season = own["season"].reshape(len(there), len(DayKind) * SLOTS_PER_DAY)
         centre = own["centre"][:, None]
         location = centre + _weighted(season, below_cells, above_cells, part)
         slots = below_cells % SLOTS_PER_DAY, above_cells % SLOTS_PER_DAY
