@@ -3,7 +3,7 @@
 Idea and formulas: docs/detection/change.md. What is expected is the exponentially weighted mean of the buckets before; how
 rare the distance to it is comes from the series' own last two weeks. One odd bucket is a third of a finding: the surprise is the
 mean over three buckets, so that a single spike must be huge. Finds what just moved, at any hour; says nothing of what lasts,
-because the mean follows within half an hour of minutes. Fails on series that jump by their nature.
+because the mean follows within ten buckets. Fails on series that jump by their nature.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ REHEARSAL = 14
 """Days that are learnt from: the trailing ones."""
 LEAST_VALUES = 40
 """Nothing is judged before a series had that many values."""
-MEMORY = 32
+MEMORY = 16
 """Buckets before the one that is judged."""
-FORGET = 2 / 31
+FORGET = 0.2
 """Each bucket counts that part less than the one after it."""
 TOGETHER = 3
 """Buckets whose surprises are averaged."""
