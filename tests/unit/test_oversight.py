@@ -17,8 +17,10 @@ from tocsin.config import Config, load
 from tocsin.errors import TransientError
 from tocsin.model import Downtime, HostFacts, Incident, Phase, Remark, Severity, Transition, Window, utc
 from tocsin.oversight import Oversight
+from tocsin.proof import placebo_rate
 from tocsin.records import Promotion, Silence
 from tocsin.scale.local import InProcess
+from tocsin.store.history import History
 from tocsin.store.state import State
 from tocsin.supervising import Overseen
 from tocsin.timegrid import DAY
@@ -330,3 +332,15 @@ def test_what_was_never_learnt_is_handed_back_to_its_static_thresholds_at_every_
         assert Severity.CRITICAL in shown
         assert row.text.startswith("static thresholds: latency ")
         assert "shown by the static template: still learning" in row.text
+
+
+def test_a_placebo_of_the_stored_past_says_how_often_nothing_would_be_told(tmp_path: Path) -> None:
+    path = make(tmp_path / "site")
+    config = load(path)
+    with App(config, executor=InProcess(), started=START) as app:
+        app.train(app.shards[0], START)
+    with History(config.state / "history") as history:
+        rate = placebo_rate(history, config.types[0], START, config.train.history)
+        assert rate is not None
+        assert rate < 1.0
+        assert placebo_rate(history, config.types[0], START - 200 * DAY, config.train.history) is None
