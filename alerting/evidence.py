@@ -68,18 +68,29 @@ class Evidence:
         self, key: SeriesKey, column: int, share: float, at: int, scores: Scores, frame: Frame, values: Floats | None
     ) -> Anomaly:
         said = column + self._columns_before(scores)
+        band, place, then = self._band(key, column, (scores, at, said))
         return Anomaly(
             metric=key.metric,
             unit=self._metrics[key.metric].unit if key.metric in self._metrics else "",
             value=float("nan") if values is None else float(values[column + self._columns_before(frame)]),
-            expected=float(scores.expected[at, said]),
-            lower=float(scores.lower[at, said]),
-            upper=float(scores.upper[at, said]),
+            expected=float(band.expected[place, then]),
+            lower=float(band.lower[place, then]),
+            upper=float(band.upper[place, then]),
             surprise=float(scores.surprise[at, said]),
             share=share,
             at=self._fused.window.start + column * self._fused.window.span,
             example=self._example(key) if self._example is not None else "",
         )
+
+    def _band(self, key: SeriesKey, column: int, own: tuple[Scores, int, int]) -> tuple[Scores, int, int]:
+        """Who says what would have been normal: the detector itself, or the first other one that expects something."""
+        scores, at, said = own
+        if np.isnan(scores.expected[at, said]):
+            for _, other in self._series:
+                place, then = other.index.rows.get(key, -1), column + self._columns_before(other)
+                if place >= 0 and 0 <= then < len(other.window) and not np.isnan(other.expected[place, then]):
+                    return other, place, then
+        return own
 
 
 def worst_of(anomalies: Iterable[Anomaly]) -> tuple[Anomaly, ...]:
