@@ -38,7 +38,7 @@ from tocsin.model import (
 )
 from tocsin.oversight import Oversight
 from tocsin.ports import Closable, Executor, Sink, Supervision
-from tocsin.recall import recall, retire_what_left
+from tocsin.recall import recall, remember, retire_what_left
 from tocsin.scale.local import ProcessPool
 from tocsin.scoring import Evaluation
 from tocsin.shard import MENTIONED, STREAM, Shard
@@ -177,9 +177,11 @@ class App:
             shard.index, shard.discovered_at = shard.intake.discover(), now
             self.metrics.series.labels(shard.name).set(len(shard.index))
             self.metrics.components.labels(shard.name).set(len(shard.index.components))
-        self._hand_over(shard)
+        taken_over = self._hand_over(shard)
         self.oversight.look(now)
         window, too_old = shard.pending(now)
+        if taken_over:
+            remember(shard, self.history, window.start)
         if too_old:
             self.metrics.skipped.labels(shard.name).inc(too_old)
             log.warning("tick.too_late", component_type=shard.name, buckets=too_old, judged_from=utc(window.start).isoformat())
@@ -307,23 +309,27 @@ class App:
 
     # --- memory --------------------------------------------------------------------------------------------------------
 
-    def _hand_over(self, shard: Shard) -> None:
-        """Take the baselines in force, if they are not those in use. A damaged file leaves the former ones in use."""
+    def _hand_over(self, shard: Shard) -> bool:
+        """Take the baselines in force, if they are not those in use. A damaged file leaves the former ones in use.
+
+        Whether there were any to take.
+        """
         active = self.state.active_model(shard.name)
         if active is None or active.version == shard.model_version:
-            return
+            return False
         try:
             shard.models = learning.to_models(baselines.load(self.folder / active.path, active.sha256))
         except PermanentError as error:
             if shard.fault != str(error):
                 log.error("model.refused", component_type=shard.name, version=active.version, error=str(error))
             shard.fault = str(error)
-            return
+            return False
         shard.model_version, shard.fault = active.version, ""
         self.metrics.model_trained.labels(shard.name).set(active.trained_on.end)
         log.info(
             "model.in_force", component_type=shard.name, version=active.version, trained_to=utc(active.trained_on.end).isoformat()
         )
+        return True
 
     # --- learning ----------------------------------------------------------------------------------------------------------
 

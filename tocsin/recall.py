@@ -9,7 +9,7 @@ import structlog
 from alerting.judge import JudgeState
 from alerting.retired import retire
 from tocsin.errors import PermanentError, TransientError
-from tocsin.late import Past
+from tocsin.late import Past, merged
 from tocsin.model import Window
 from tocsin.shard import MENTIONED, STREAM, Shard
 from tocsin.store.history import History
@@ -33,12 +33,22 @@ def recall(shard: Shard, state: State, history: History) -> None:
     known = state.incidents(component_type=shard.name, since=lately, open_only=lately is None)
     shard.incidents = {one.id: one for one in known}
     if shard.watermark is not None:
-        window = Window(shard.watermark, shard.watermark, shard.span).reaching_back(shard.lookback + 2 * shard.kind.replay)
-        try:
-            shard.recent = history.read(shard.name, window)
-            shard.restarted = bool(shard.past.checkpoints)
-        except (OSError, TransientError, PermanentError) as error:
-            log.error("history.failed", component_type=shard.name, error=str(error))
+        remember(shard, history, shard.watermark)
+        shard.restarted = shard.recent is not None and bool(shard.past.checkpoints)
+
+
+def remember(shard: Shard, history: History, end: int) -> None:
+    """What was measured before `end`, as far back as anything is judged from: also what only a training has read.
+
+    So a running process sees no less of the past than one that was started again.
+    """
+    window = Window(end, end, shard.span).reaching_back(shard.lookback + 2 * shard.kind.replay)
+    try:
+        past = history.read(shard.name, window)
+    except (OSError, TransientError, PermanentError) as error:
+        log.error("history.failed", component_type=shard.name, error=str(error))
+        return
+    shard.recent = past if shard.recent is None else merged(past, shard.recent, window, window.start)[0]
 
 
 def retire_what_left(state: State, named: Collection[str]) -> None:
