@@ -38,10 +38,6 @@ class Placebo:
     component_days: float
     alarms: Mapping[float, int]
 
-    def per_week(self, surprise: float, components: int) -> float:
-        """False alarms to expect each week of a type of that many components; NaN when nothing was judged."""
-        return self.alarms[surprise] / self.component_days * 7 * components if self.component_days else float("nan")
-
 
 def false_alarms(
     history: Frame,
