@@ -36,4 +36,4 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     names = {name.casefold(): name for name in known}
     if nearest := get_close_matches(word[:80].casefold(), names, n=1):
         return f' (did you mean "{names[nearest[0]]}"?)'
-    return f"; expected one of {', '.join(sorted(names.values()))}" if 0 < len(names) <= 12 else ""
+    return f"; expected one of {', '.join(sorted(names.values()))}" if 0 < len(names) <= 25 else ""
