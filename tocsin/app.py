@@ -198,8 +198,9 @@ class App:
     def _tick_part(self, shard: Shard, window: Window, reading: Window, now: float) -> None:
         """Read, judge and commit; `window` is what is new in `reading`, and may be empty."""
         fresh = shard.intake.collect(shard.index, reading)
-        self._keep(shard, fresh)
         memory, late = shard.merged(fresh, window)
+        # As it is remembered: a value that its source lost since stays in the history too.
+        self._keep(shard, memory.within(fresh.window))
         again = shard.judged_again(memory, late)
         if not len(window) and not again.checkpoints:
             count_late(self.metrics, shard, late, window, now)
