@@ -196,7 +196,9 @@ class ComponentFile(Settings):
     replay: Annotated[Duration, between("0s", "6h")] = Field(
         "15m", validate_default=True, description="What comes this late is judged again; later values are only counted."
     )
-    detect: Annotated[tuple[Detect, ...], NotEmpty] = Field(("seasonal", "novelty", "change", "level", "silence"), validate_default=True)
+    detect: Annotated[tuple[Detect, ...], NotEmpty] = Field(
+        ("seasonal", "novelty", "change", "level", "silence"), validate_default=True
+    )
     static: dict[Line, StaticLimits] = Field(
         default_factory=dict, description="Today's static thresholds, for the backtest to compare with."
     )

@@ -34,7 +34,7 @@ def verdict(
     worst: Static | None = None
     for row in rows:
         metric = index[row].metric
-        limits = template.of(metric)
+        limits = template.of(index[row])
         if limits is None or not np.isfinite(tail[row, -1]):
             continue
         severity = static_severity(tail[row : row + 1], limits)

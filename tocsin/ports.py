@@ -126,6 +126,15 @@ class Noting(Protocol):
 
 
 @runtime_checkable
+class TemplatedCollector(Collector, Protocol):
+    """A collector of a supervising system, which knows the static thresholds of each series."""
+
+    def thresholds(self) -> Mapping[SeriesKey, tuple[str, str]]:
+        """Warning and critical range of each series that has any, in the notation of the plugins; empty for none."""
+        ...
+
+
+@runtime_checkable
 class LogCollector(Collector, Protocol):
     """A collector whose series count log lines."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,18 @@ from zoneinfo import ZoneInfo
 from rich.text import Text
 
 from tocsin.backtest import Comparison, compare, relive
-from tocsin.config import Config
+from tocsin.config import ComponentType, Config
 from tocsin.errors import ConfigError, did_you_mean
 from tocsin.findings import document, report_data
 from tocsin.handback import template_of
+from tocsin.intake import Intake
 from tocsin.labels import read_labels
-from tocsin.model import Frame, Window, utc
+from tocsin.model import Frame, SeriesKey, Window, utc
+from tocsin.ports import TemplatedCollector
 from tocsin.report import ReportData, comparison_table, render
 from tocsin.shard import Shard
 from tocsin.show import console
+from tocsin.thresholds import Range, Template, Thresholds, parse_range
 from tocsin.timegrid import DAY
 
 CHUNK_DAYS = 7
@@ -94,7 +97,7 @@ def run_backtest(
                 component_type=kind.name,
                 calendar=shard.calendar,
                 metrics=shard.metrics,
-                template=template_of(kind.static),
+                template=template_in_force(kind, shard.intake),
                 train=config.train.history,
                 every=config.train.every,
                 start=_instant(start, kind.timezone, "--from"),
@@ -113,6 +116,27 @@ def run_backtest(
     return Backtest(
         comparison=comparison, data=report_data(comparison, title="Backtest", lead=lead, made_at=time.time(), protocol=PROTOCOL)
     )
+
+
+def template_in_force(kind: ComponentType, intake: Intake) -> Template:
+    """What is deployed today: the thresholds of the YAML, and where it is silent on a metric those that its source knows of each
+    series. A range that no plugin would understand counts as none."""
+    written = template_of(kind.static)
+    own: dict[SeriesKey, Thresholds] = {}
+    for source in intake.sources:
+        if isinstance(source.collector, TemplatedCollector):
+            for key, (warning, critical) in source.collector.thresholds().items():
+                limits = Thresholds(_range(warning), _range(critical))
+                if written.of(key) is None and limits != Thresholds():
+                    own[key] = limits
+    return replace(written, own=own)
+
+
+def _range(text: str) -> Range | None:
+    try:
+        return parse_range(text) if text else None
+    except ValueError:
+        return None
 
 
 def _collect(shard: Shard, start: int | None, end: int | None, history: int) -> Frame:

@@ -13,12 +13,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tocsin.model import Bools, Floats, Frame, Ints, Severity, whole
+from tocsin.model import Bools, Floats, Frame, Ints, SeriesKey, Severity, whole
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _RANGE = re.compile(rf"(?P<inside>@)?(?:(?P<low>~|{_NUMBER})?(?P<colon>:))?(?P<high>{_NUMBER})?", re.ASCII)
@@ -84,17 +84,18 @@ class Template:
 
     `attempts` is Centreon's `max_check_attempts`. With `unknown_alerts`, a check that gets no value is UNKNOWN and
     somebody is told of that too; otherwise a missing value leaves a check as it was. Trouble that comes back within
-    `reopen` seconds is still the same alert.
+    `reopen` seconds is still the same alert. `own` are the thresholds that single series have instead.
     """
 
     thresholds: Mapping[str, Thresholds]
+    own: Mapping[SeriesKey, Thresholds] = field(default_factory=dict)
     attempts: int = 3
     unknown_alerts: bool = False
     reopen: int = 1_800
 
-    def of(self, metric: str) -> Thresholds | None:
-        """Those of a metric; what is written of `disk.used` holds for each of its parts."""
-        return self.thresholds.get(whole(metric, self.thresholds))
+    def of(self, key: SeriesKey) -> Thresholds | None:
+        """Those of a series: its own, or its metric's; what is written of `disk.used` holds for each of its parts."""
+        return self.own.get(key) or self.thresholds.get(whole(key.metric, self.thresholds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +166,15 @@ def template_alerts(frame: Frame, template: Template) -> Mapping[str, Sequence[A
     Checks of a component that are in trouble at the same time, and trouble that comes back, are one alert, as one person
     would see them: this is kinder to the template than its notifications are.
     """
-    metrics = [whole(key.metric, template.thresholds) for key in frame.index]
-    rows = np.array([row for row, metric in enumerate(metrics) if metric in template.thresholds], np.int64)
+    alike: dict[Thresholds, list[int]] = {}
+    rows: list[int] = []
+    for row, key in enumerate(frame.index):
+        if (limits := template.of(key)) is not None:
+            alike.setdefault(limits, []).append(len(rows))
+            rows.append(row)
     severity = np.empty((len(rows), len(frame.window)), np.int64)
-    for metric, thresholds in template.thresholds.items():
-        ours = np.array([i for i, row in enumerate(rows) if metrics[row] == metric], np.int64)
-        severity[ours] = static_severity(frame.values[rows[ours]], thresholds)
+    for limits, ours in alike.items():
+        severity[ours] = static_severity(frame.values[np.array(rows)[ours]], limits)
     severity[~frame.known[rows]] = Severity.UNKNOWN
     hard = hard_severity(severity, template.attempts, unknown_alerts=template.unknown_alerts)
     ends = frame.window.starts + frame.window.span

@@ -132,6 +132,14 @@ def test_what_is_written_of_a_metric_holds_for_each_of_its_parts() -> None:
     assert alert.checks == ("disk.used[/var]",)
 
 
+def test_a_series_own_thresholds_go_before_those_of_its_metric() -> None:
+    index = SeriesIndex([SeriesKey("calm", "cpu"), SeriesKey("busy", "cpu")])
+    frame = Frame.of(index, Window(0, 1500, 300), np.full((2, 5), 85.0))
+    own = {SeriesKey("busy", "cpu"): Thresholds(parse_range("95"))}
+    raised = template_alerts(frame, Template(thresholds={"cpu": Thresholds(parse_range("80"))}, own=own))
+    assert {component: len(found) for component, found in raised.items()} == {"busy": 0, "calm": 1}
+
+
 def test_a_check_without_value_alerts_only_when_asked_to() -> None:
     index = SeriesIndex([SeriesKey("web", "cpu")])
     frame = Frame.of(index, Window(0, 1200, 300), np.full((1, 4), np.nan))
