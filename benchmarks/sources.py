@@ -217,9 +217,8 @@ def measure(source: str, components: int, metrics: int, ticks: int) -> None:
             env={**os.environ, "SPLUNK_TOKEN": "good-token"},
         )
     first, *lines = map(json.loads, done.stdout.splitlines())
-    print(
-        f"  discovery {first['discovery']['seconds']:.1f} s, {first['discovery']['cpu']:.2f} s CPU, {first['discovery']['series']} series"
-    )
+    found = first["discovery"]
+    print(f"  discovery {found['seconds']:.1f} s, {found['cpu']:.2f} s CPU, {found['series']} series")
     print("  tick  reads again  wall s  CPU s  delivery CPU s  requests    rows  MB read   values  open  services  peak MiB")
     for place, one in enumerate(lines, 1):
         print(
