@@ -9,6 +9,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import IO, TypeAlias, cast
 from zoneinfo import ZoneInfo
@@ -142,7 +143,7 @@ class LogFiles:
         grew = known is not None and file.stamp[2] >= known.read and head.startswith(known.head) and not _packed(head)
         if known is None or not grew:
             known = Known(found=file, name="", component="", stamp=file.stamp, head=head)
-        known.found, known.stamp, known.name = file, file.stamp, label_of(file, self._folder)
+        known.found, known.stamp, known.name, known.head = file, file.stamp, label_of(file, self._folder), head
         known.component = self._settings.component.format(
             stem=_SUFFIXES.sub("", file.path.name) or file.path.name, folder=file.path.parent.name, component=file.captured
         )
@@ -158,15 +159,14 @@ class LogFiles:
 
     def _between(self, known: Known, start: int, end: int) -> Iterator[LogLine]:
         """The entries of a file in [start, end)."""
-        ends = [*(block.start for block in known.blocks[1:]), None]
         try:
             with _opened(known.found.path, known.head) as stream:
-                for block, stop in zip(known.blocks, ends, strict=True):
+                for block, following in zip_longest(known.blocks, known.blocks[1:]):
                     if block.first >= end or block.last < start:
                         continue
                     stream.seek(block.start)
                     for place, entry in self._entries(known, stream, block.start):
-                        if stop is not None and place >= stop:
+                        if following is not None and place >= following.start:
                             break
                         if start <= entry.at < end:
                             yield entry

@@ -180,3 +180,32 @@ def test_a_folder_of_logs_becomes_series(tmp_path: Path) -> None:
     assert list(frame.values[frame.index.rows[SeriesKey("web2", "log.lines")]]) == [1] * 10
     assert counts.reach() == (START, START + 540)
     assert counts.check() == []
+
+
+def test_an_empty_file_has_no_entries_and_stops_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "new.log"
+    path.touch()
+    (tmp_path / "web1.log").write_text(entry(0))
+    logs = source(tmp_path)
+    assert counted(logs.read(WINDOW))[:2] == [1, 0]
+    assert (logs.reach(), logs.check()) == ((START, START), [])
+    path.write_text(entry(0) + entry(1))
+    assert counted(logs.read(WINDOW), "new")[:3] == [1, 1, 0]
+
+
+def test_files_that_are_all_empty_tell_nothing(tmp_path: Path) -> None:
+    (tmp_path / "web1.log").touch()
+    counts = build(LogFilesSettings(path="*.log"), around(tmp_path))
+    assert (counts.discover(), counts.reach(), counts.check()) == ((), None, [])
+    assert not counts.collect(SeriesIndex([SeriesKey("web1", "log.lines")]), WINDOW).known.any()
+
+
+def test_a_file_that_was_empty_at_first_is_read_anew_when_it_is_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "web1.log"
+    path.touch()
+    logs = source(tmp_path)
+    logs.read(WINDOW)
+    path.write_text(entry(0, "INFO first") + entry(1))
+    logs.read(WINDOW)
+    path.write_text(entry(4, "INFO second, and longer than the one before it") * 3)
+    assert counted(logs.read(WINDOW)) == [0, 0, 0, 0, 3, 0, 0, 0, 0, 0]
