@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
+import socket
 import ssl
+import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -229,10 +232,46 @@ def test_after_three_failures_the_server_is_left_alone(fake: FakeElastic, collec
     assert collector.manners.state.kind == "down"
 
 
-def test_nobody_there_says_so(behind: str, collect: Callable[..., ElasticCollector]) -> None:
-    collector = collect(hosts="http://127.0.0.1:9")
-    with pytest.raises(TransientError, match=r"http://127\.0\.0\.1:9: no connection"):
+@pytest.mark.parametrize(
+    ("hosts", "sentence"),
+    [
+        ("http://127.0.0.1:9", r"http://127\.0\.0\.1:9: no connection: refused: .* is the port right"),
+        ("http://nowhere.invalid:9200", r"nowhere\.invalid:9200: no connection: the name is not known"),
+        ("https", r"no connection: .* is no TLS: .* write http:// in hosts"),
+    ],
+)
+@pytest.mark.parametrize("told", ["auto", "of its kind"])
+def test_who_cannot_be_reached_is_told_why_and_by_us_alone(
+    hosts: str,
+    sentence: str,
+    told: str,
+    flavour: str,
+    fake: FakeElastic,
+    collect: Callable[..., ElasticCollector],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for name in ("elastic_transport", "opensearch"):  # as in a new process
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    address = fake.url.replace("http:", "https:") if hosts == "https" else hosts
+    collector = collect(hosts=address, flavour="auto" if told == "auto" else flavour)
+    with pytest.raises(TransientError, match=sentence):
         collector.discover()
+    assert [one.name for one in caplog.records if one.levelno >= logging.WARNING] == []
+
+
+def test_a_server_that_hangs_up_on_plain_words_may_want_tls(collect: Callable[..., ElasticCollector]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def hang_up() -> None:
+            connection, _ = listening.accept()
+            connection.recv(1000)
+            connection.close()
+
+        one = threading.Thread(target=hang_up)
+        one.start()
+        with pytest.raises(TransientError, match=r"hung up without an answer; if it speaks TLS, write https:// in hosts"):
+            collect(hosts=f"http://127.0.0.1:{listening.getsockname()[1]}").discover()
+        one.join()
 
 
 # --- answers that are not what they look like -------------------------------------------------------------------------

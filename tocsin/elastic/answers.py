@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import re
+import socket
+import ssl
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -20,6 +23,7 @@ _TOO_MUCH = (
     "circuit_breaker_exception",
     "too_complex_to_determinize",
 )
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG")
 _NOT_OURS = ("media_type_header_exception", "not supported", "must be either version")
 
 
@@ -57,6 +61,28 @@ def error_for(status: int, body: Any, headers: Mapping[str, str], place: str) ->
             return PermanentError(f"{what}; it sends us elsewhere, and we never follow: write the final address in hosts")
         case _:
             return PermanentError(what)
+
+
+def unreachable(error: BaseException, place: str) -> TransientError:
+    """No answer at all: is nobody there, is the name unknown, or does one side speak TLS and the other does not?
+
+    The libraries say no more than that a connection failed; the first cause knows why.
+    """
+    first = error
+    while (before := first.__cause__ or first.__context__) is not None:
+        first = before
+    said = clean(str(first), longest=160) or type(first).__name__
+    if isinstance(first, ConnectionRefusedError):
+        why = "no connection: refused: nothing listens there; is the port right, and is the server up?"
+    elif isinstance(first, socket.gaierror):
+        why = f"no connection: the name is not known here ({first.strerror}); is it written right in hosts?"
+    elif isinstance(first, ssl.SSLError) and first.reason in _NO_TLS:
+        why = "no connection: what answers there is no TLS: if the server has none, write http:// in hosts"
+    elif isinstance(first, ConnectionError | http.client.BadStatusLine) and place.startswith("http:"):
+        why = "it hung up without an answer; if it speaks TLS, write https:// in hosts"
+    else:
+        why = f"no connection, or it broke: {said}"
+    return TransientError(f"{place}: {why}")
 
 
 def too_much(body: Any) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import structlog
 
 import tocsin
-from tocsin.elastic.answers import TooMuch, error_for, said
+from tocsin.elastic.answers import TooMuch, error_for, said, unreachable
 from tocsin.elastic.bounds import Bounds, TooLarge, TooSlow
 from tocsin.elastic.settings import Server
 from tocsin.errors import PermanentError, TransientError
@@ -195,7 +195,7 @@ class Elastic:
             if kind in ("SerializationError", "RecursionError", "JSONDecodeError"):
                 return TransientError(f"{self.place}: the answer is no JSON: cut short, or does a proxy answer?")
             cause = cause.__cause__ or cause.__context__
-        return TransientError(f"{self.place}: no connection, or it broke: {clean(str(error), longest=160)}")
+        return unreachable(error, self.place)
 
 
 def flavour_of(reply: Reply) -> str | None:

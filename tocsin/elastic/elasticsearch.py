@@ -22,8 +22,6 @@ class ElasticsearchDoor:
     """Says in its headers that it speaks version 8, and refuses products that are not Elasticsearch."""
 
     def __init__(self, server: Server, bounds: Bounds, size: int) -> None:
-        # What fails is told by who asks, once and in our words.
-        logging.getLogger("elastic_transport").setLevel(logging.CRITICAL)
         nodes = _nodes(server, bounds.timeout, size)
         self._client = Elasticsearch(nodes, node_class=_node_class(server, bounds), http_compress=True, **_MANNERS)
 
@@ -66,6 +64,8 @@ class PlainDoor:
 def _nodes(server: Server, timeout: float, size: int) -> list[NodeConfig]:
     from elastic_transport.client_utils import url_to_node_config  # noqa: PLC0415
 
+    # What fails is told by who asks, once and in our words.
+    logging.getLogger("elastic_transport").setLevel(logging.CRITICAL)
     options: dict[str, Any] = {"request_timeout": timeout, "connections_per_node": size, "http_compress": True}
     return [url_to_node_config(address).replace(**options) for address in server.addresses]
 
