@@ -188,7 +188,8 @@ class App:
         for part in shard.parts(window):
             self._tick_part(shard, part, shard.reading(part), now)
         # Only after what is new was told: reading much of the past again can take a while.
-        back = shard.looking_back(returned=shard.intake.returned())
+        missed = shard.intake.missed()
+        back = shard.looking_back(returned=missed is not None)
         if back is not None and shard.view is not None:
             self._tick_part(shard, Window(back.end, back.end, back.span), back, now)
             shard.looked_back = back.end

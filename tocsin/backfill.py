@@ -79,7 +79,7 @@ def backfill(
             took = clock() - asked
             unanswered = 0 if frame.known.any() else unanswered + 1
             if unanswered == GIVE_UP:
-                why = "; ".join(state.reason for state in intake.states.values() if state.reason) or "nothing is known of it"
+                why = intake.why(past=True) or "nothing is known of it"
                 log.warning("backfill.given_up", component_type=component_type, at=utc(piece.start).isoformat(), why=why)
                 return Backfilled(done=piece.start - window.start, total=total, why=why)
             history.append(component_type, frame)

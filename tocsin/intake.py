@@ -1,30 +1,35 @@
 """What the sources of one component type say, merged into one frame.
 
 Each source answers for the series it discovered. A source that cannot answer makes its rows "not known" and itself
-visible as a state with a reason; it never makes a value, and never stops another source.
+visible as a state with a reason; it never makes a value, and never stops another source. That holds for a fault in the
+collector's own code too: whatever it raises is caught here.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
 import structlog
 
 from tocsin.errors import PermanentError, TransientError
-from tocsin.model import LARGEST, Bools, Frame, Ints, Metric, SeriesIndex, SeriesKey, Window
+from tocsin.model import LARGEST, Bools, Frame, Ints, Metric, SeriesIndex, SeriesKey, Window, utc
 from tocsin.ports import Collector, LogCollector, Mannered, Noting, RemoteCollector
+from tocsin.timegrid import DAY
 
 log = structlog.get_logger()
 
 T = TypeVar("T")
 
 MAX_SERIES = 200_000
+KEPT = DAY
+"""Seconds for which a source that lost all its series at once keeps them."""
 
 Routes: TypeAlias = tuple[list[tuple[Ints, SeriesIndex]], Ints, Bools]
 """Each source's rows and their index, the rows nobody answers for, and which rows are counters."""
@@ -94,31 +99,75 @@ class Intake:
         self._pool: ThreadPoolExecutor | None = None
         self._index: SeriesIndex | None = None
         self._routes: tuple[SeriesIndex, Routes] | None = None
+        self._restored: tuple[SeriesKey, ...] = ()
+        self._silent = {source.name for source in sources}
+        self._emptied: dict[str, float] = {}
+        self._read_once: set[str] = set()
+        self._missed: int | None = None
+        self._past_troubles: dict[str, str] = {}
         self.states: dict[str, SourceState] = {source.name: SourceState(name=source.name) for source in sources}
         self.cut = 0
-        self._returned = False
 
     @property
     def sources(self) -> Sequence[Source]:
         """In the order of the configuration."""
         return self._sources
 
-    def discover(self, *, past: bool = False) -> SeriesIndex:
+    def restore(self, keys: Iterable[SeriesKey], read_to: Mapping[str, int]) -> None:
+        """After a restart: the series there were, and how far each source was read.
+
+        Until every source was discovered nobody can tell that one of these is gone: they are kept, "not known".
+        """
+        with self._lock:
+            self._restored = tuple(keys)
+            for name, state in self.states.items():
+                self.states[name] = replace(state, read_to=max(state.read_to, read_to.get(name, 0)))
+
+    @property
+    def complete(self) -> bool:
+        """Whether every source could be discovered since the start."""
+        return not self._silent
+
+    def discover(self, *, past: bool = False, now: float | None = None) -> SeriesIndex:
         """Every series of every source; a source that fails now keeps the series it had.
 
-        A series that two sources offer belongs to the one named first. Beyond 200,000 series the rest is left out
-        and counted in `cut`.
+        One that has none any more keeps those it had for a day by `now`, because that is rather a fault than the end of all
+        of them; `notes` tells. A series that two sources offer belongs to the one named first. Beyond 200,000 series the rest
+        is left out and counted in `cut`.
         """
-        found = self._side_by_side([(source, source.collector.discover) for source in self._sources], past)
+        found = self._side_by_side([(source, _discoverer(source)) for source in self._sources], past)
         with self._lock:
-            for source, keys in zip(self._sources, found, strict=True):
-                if keys is not None and tuple(keys) != self._known[source.name]:
-                    self._known[source.name], self._routes, self._index = tuple(keys), None, None
-            if self._index is None:
-                every = list(dict.fromkeys(key for source in self._sources for key in self._known[source.name]))
+            before = dict(self._known), self._restored
+            answers = {source.name: keys for source, keys in zip(self._sources, found, strict=True) if keys is not None}
+            for name, keys in answers.items():
+                if keys:
+                    self._emptied.pop(name, None)
+                    self._known[name] = keys
+                elif self._known[name] and now is not None:
+                    self._known[name] = () if now - self._emptied.setdefault(name, now) >= KEPT else self._known[name]
+            self._silent -= answers.keys()
+            if self._restored and not self._silent:
+                self._share_restored([name for name, keys in answers.items() if not keys], now)
+            if self._index is None or before != (self._known, self._restored):
+                every = {*self._restored, *(key for keys in self._known.values() for key in keys)}
                 self.cut = max(0, len(every) - MAX_SERIES)
-                self._index = SeriesIndex(sorted(every)[:MAX_SERIES])
+                self._routes, self._index = None, SeriesIndex(sorted(every)[:MAX_SERIES])
+            if not past:
+                for name in answers:
+                    if not self._known[name] and not self.states[name].up:  # it is not asked for values, and did answer
+                        self.states[name] = replace(self.states[name], kind="ok", reason="", failures=0)
+                        log.info("source.back", source=name)
             return self._index
+
+    def _share_restored(self, empty: Sequence[str], now: float | None) -> None:
+        """Every source was discovered: what was there before the restart and nobody has now is gone, unless it went at once."""
+        owned = {key for keys in self._known.values() for key in keys}
+        lost = tuple(key for key in self._restored if key not in owned)
+        if empty and lost:
+            self._known[empty[0]] = lost
+            if now is not None:
+                self._emptied[empty[0]] = now
+        self._restored = ()
 
     def known(self, source: str) -> Sequence[SeriesKey]:
         """The series that a source had when it was last discovered."""
@@ -126,7 +175,15 @@ class Intake:
 
     def notes(self) -> list[str]:
         """What is left out, by the sources' caps or ours, a sentence each."""
-        told = [note for source in self._sources if isinstance(source.collector, Noting) for note in source.collector.notes]
+        told: list[str] = []
+        for source in self._sources:
+            told += _safely(source, partial(_noted, source), [])
+        for name, at in self._emptied.items():
+            if self._known[name]:
+                told.append(
+                    f"{name} has none of its {len(self._known[name])} series any more since {utc(at):%Y-%m-%d %H:%M} UTC; "
+                    "they are kept for a day"
+                )
         if self.cut:
             told.append(f"{self.cut} series are left out: a component type has {MAX_SERIES:,} at most; split it, or exclude some")
         return told
@@ -139,6 +196,9 @@ class Intake:
                 problems += source.collector.check()
             except (TransientError, PermanentError) as error:
                 problems.append(str(error))
+            except Exception as error:
+                log.exception("source.fault", source=source.name)
+                problems.append(_reason(error))
         return problems
 
     def reach(self, *, past: bool = False) -> tuple[int, int] | None:
@@ -149,13 +209,19 @@ class Intake:
 
     def lag(self) -> float | None:
         """How late the latest source is, in seconds (99 % of its data have come by then); None while none can tell."""
-        lags = [source.collector.lag() for source in self._sources if isinstance(source.collector, RemoteCollector)]
+        lags = [_safely(source, partial(_lag, source), None) for source in self._sources]
         return max((lag for lag in lags if lag is not None and np.isfinite(lag)), default=None)
 
-    def returned(self) -> bool:
-        """Whether a source came back since this was last asked: what it missed can be read now."""
-        returned, self._returned = self._returned, False
-        return returned
+    def missed(self) -> int | None:
+        """Since when a source that answers again lacks an answer, told once: what it missed can be read now."""
+        missed, self._missed = self._missed, None
+        return missed
+
+    def why(self, *, past: bool = False) -> str:
+        """Why sources do not answer, in words: those that are down now, or those that failed when last asked about the past."""
+        if past:
+            return "; ".join(self._past_troubles.values())
+        return "; ".join(f"{state.name}: {state.reason}" for state in self.states.values() if not state.up)
 
     def collect(self, index: SeriesIndex, window: Window, *, past: bool = False) -> Frame:
         """The window's values for exactly these rows: finite, within the metric's bounds, counters as rates per second.
@@ -166,21 +232,23 @@ class Intake:
         reading = window.reaching_back(window.span) if counters.any() else window
         values = np.full((len(index), len(reading)), np.nan)
         known = np.zeros(values.shape, bool)
-        known[orphans] = True  # every source was asked what it has, and none has these: "no data"
+        # Where every source was asked what it has and none has these, there is "no data".
+        known[orphans] = self.complete
         asked = [(source, rows, part) for source, (rows, part) in zip(self._sources, parts, strict=True) if len(part)]
         frames = self._side_by_side([(source, _reader(source, part, reading)) for source, _, part in asked], past)
         for (source, rows, _), frame in zip(asked, frames, strict=True):
             if frame is not None:
                 values[rows], known[rows] = frame.values, frame.known
-                self._read(source, frame, past)
+                if not past:  # what is not known of last month says nothing of today
+                    self._read(source, frame)
         values[~(np.abs(values) <= LARGEST)] = np.nan
         frame = Frame(index=index, window=reading, values=values, known=known)
         return to_rate(frame, counters) if counters.any() else frame
 
     def example(self, key: SeriesKey) -> str:
         """A recent masked log line behind a series, empty where nobody has one. Asks no source anything."""
-        of_logs = (source.collector for source in self._sources if isinstance(source.collector, LogCollector))
-        return next((line for collector in of_logs if (line := collector.example(key))), "")
+        told = (_safely(source, partial(_example, source, key), "") for source in self._sources)
+        return next((line for line in told if line), "")
 
     def close(self) -> None:
         """Give back connections. Nothing is asked afterwards."""
@@ -190,8 +258,8 @@ class Intake:
             if isinstance(source.collector, RemoteCollector):
                 try:
                     source.collector.close()
-                except (OSError, TransientError, PermanentError) as error:
-                    log.warning("source.not_closed", source=source.name, error=str(error))
+                except Exception as error:  # noqa: BLE001  (it is left anyway)
+                    log.warning("source.not_closed", source=source.name, error=_reason(error))
 
     def _route(self, index: SeriesIndex) -> Routes:
         """Which rows each source answers for; worked out once per index and discovery, not once per tick."""
@@ -221,31 +289,47 @@ class Intake:
     def _ask(self, source: Source, question: Callable[[], T], past: bool) -> T | None:
         with self._turns[source.name].taken(past=past):
             try:
-                return question()
+                answer = question()
             except (TransientError, PermanentError) as error:
-                before = self.states[source.name]
-                if before.up:
-                    log.warning("source.failed", source=source.name, error=str(error))
-                failures = before.failures + 1
-                self.states[source.name] = replace(before, kind="down", reason=str(error), failures=failures)
+                self._failed(source, error, past)
                 return None
+            except Exception as error:
+                if self.states[source.name].up:  # one trace tells as much as many
+                    log.exception("source.fault", source=source.name)
+                self._failed(source, error, past)
+                return None
+        if past:
+            self._past_troubles.pop(source.name, None)
+        return answer
 
-    def _read(self, source: Source, frame: Frame, past: bool) -> None:
+    def _failed(self, source: Source, error: Exception, past: bool) -> None:
+        reason = _reason(error)
+        if past:  # what it cannot say of last month says nothing of today
+            self._past_troubles[source.name] = reason
+            return
+        before = self.states[source.name]
+        if before.up:
+            log.warning("source.failed", source=source.name, error=reason)
+        self.states[source.name] = replace(before, kind="down", reason=reason, failures=before.failures + 1)
+
+    def _read(self, source: Source, frame: Frame) -> None:
         """Note that a source answered. Only it knows whether that was all of it, or only after some tries."""
         before = self.states[source.name]
-        if past and before.up:
-            return  # what is not known of last month says nothing of today
         wellbeing = source.collector.manners.state if isinstance(source.collector, Mannered) else None
         answered = np.flatnonzero(frame.known.any(axis=0))
         read_to = frame.window.start + (int(answered[-1]) + 1) * frame.window.span if len(answered) else 0
-        after = SourceState(name=source.name, read_to=before.read_to if past else max(before.read_to, read_to))
+        after = SourceState(name=source.name, read_to=max(before.read_to, read_to))
         if wellbeing is not None and wellbeing.kind != "ok":
             after = replace(after, kind="degraded", reason=wellbeing.reason)
         elif not frame.known.all():
             after = replace(after, kind="degraded", reason=f"{np.mean(~frame.known):.0%} of what was asked is not known")
         self.states[source.name] = after
+        first = source.name not in self._read_once
+        self._read_once.add(source.name)
+        if not before.up or (first and 0 < before.read_to < frame.window.start):
+            since = before.read_to or frame.window.start
+            self._missed = since if self._missed is None else min(self._missed, since)
         if not before.up:
-            self._returned = True
             log.info("source.back", source=source.name)
         if after.kind == "degraded" and before.kind != "degraded":
             log.warning("source.degraded", source=source.name, reason=after.reason)
@@ -255,7 +339,43 @@ class Intake:
 
 
 def _reader(source: Source, index: SeriesIndex, window: Window) -> Callable[[], Frame]:
-    return lambda: source.collector.collect(index, window)
+    def read() -> Frame:
+        frame = source.collector.collect(index, window)
+        if frame.values.shape != (len(index), len(window)):
+            raise PermanentError(f"{source.name} was asked for {(len(index), len(window))} values and gave {frame.values.shape}")
+        return frame
+
+    return read
+
+
+def _discoverer(source: Source) -> Callable[[], tuple[SeriesKey, ...]]:
+    return lambda: tuple(source.collector.discover())
+
+
+def _reason(error: Exception) -> str:
+    """What a person reads: our own sentences as they are, a fault in a collector with its kind."""
+    return str(error) if isinstance(error, (TransientError, PermanentError)) else f"{type(error).__name__}: {error}"
+
+
+def _safely(source: Source, question: Callable[[], T], otherwise: T) -> T:
+    """What a source says of itself; a fault in that costs nothing else."""
+    try:
+        return question()
+    except Exception as error:  # noqa: BLE001  (asked again and again: a line each, not a trace)
+        log.warning("source.fault", source=source.name, error=_reason(error))
+        return otherwise
+
+
+def _noted(source: Source) -> list[str]:
+    return list(source.collector.notes) if isinstance(source.collector, Noting) else []
+
+
+def _example(source: Source, key: SeriesKey) -> str:
+    return source.collector.example(key) if isinstance(source.collector, LogCollector) else ""
+
+
+def _lag(source: Source) -> float | None:
+    return source.collector.lag() if isinstance(source.collector, RemoteCollector) else None
 
 
 def to_rate(frame: Frame, counters: Bools) -> Frame:

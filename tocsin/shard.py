@@ -163,7 +163,7 @@ class Shard:
     @property
     def why_blind(self) -> str:
         """Why sources do not answer, in words."""
-        return "; ".join(f"{state.name}: {state.reason}" for state in self.intake.states.values() if not state.up)
+        return self.intake.why()
 
     def told_of(self, at: int) -> dict[str, list[Incident]]:
         """The incidents worth telling at that time, by component: open, or recovered within the hour."""
