@@ -152,6 +152,10 @@ class Usage:
     rows: int = 0
 
 
+class _NoTurn(TransientError):
+    """Our own pace left no time: the source was not asked, and is not to blame."""
+
+
 class Manners:
     """The one gate to a source. Safe for many threads.
 
@@ -200,17 +204,23 @@ class Manners:
         """Do one request: `work(deadline)` must return or raise before `deadline`, a time of the clock (see `left`).
 
         A `TransientError` is tried again with growing pauses as long as there is time; a `PermanentError` is not. Raises
-        the last error, or a `TransientError` at once while the source is left alone.
+        the source's last error, or a `TransientError` at once while the source is left alone, or when its turn does not come
+        in time.
         """
         deadline = self._clock() + self.settings.timeout
         with self._place(deadline), self._watched() as troubles:
             for attempt in range(self.settings.retries + 1):
-                self._pace(deadline)
+                if not self._got_turn(deadline):
+                    raise (
+                        troubles[-1]
+                        if troubles
+                        else _NoTurn(f"{self.settings.per_second:g} requests per second did not suffice: the time is up")
+                    )
                 self._count(requests=1, retries=int(attempt > 0))
                 try:
                     return work(deadline)
                 except TransientError as error:
-                    troubles.append(str(error))
+                    troubles.append(error)
                     decision = again(attempt, self.settings.retries, error, deadline - self._clock(), self._random())
                     if decision.wait is None:
                         raise
@@ -228,7 +238,7 @@ class Manners:
             self._places.release()
 
     @contextmanager
-    def _watched(self) -> Iterator[list[str]]:
+    def _watched(self) -> Iterator[list[TransientError]]:
         """Asks the circuit before, and tells it after; the list collects the troubles on the way."""
         with self._lock:
             admission = admit(self._circuit, self._clock())
@@ -236,32 +246,32 @@ class Manners:
                 raise TransientError(admission.reason)
             if admission.trial:
                 self._circuit = replace(self._circuit, trying=True)
-        troubles: list[str] = []
+        troubles: list[TransientError] = []
         try:
             yield troubles
-        except (TransientError, PermanentError) as error:
+        except BaseException as error:
             with self._lock:
-                self._circuit = failed(self._circuit, str(error), self._clock())
-            self._count(failures=1)
-            raise
-        except BaseException:
-            with self._lock:
-                self._circuit = replace(self._circuit, trying=False)
+                if isinstance(error, (TransientError, PermanentError)) and not isinstance(error, _NoTurn):
+                    self._circuit = failed(self._circuit, str(error), self._clock())
+                    self._usage = replace(self._usage, failures=self._usage.failures + 1)
+                else:
+                    self._circuit = replace(self._circuit, trying=False)
             raise
         with self._lock:
             trouble = f"answered only after {len(troubles)} failed tries: {troubles[-1]}" if troubles else ""
             self._circuit = answered(self._circuit, self._clock(), trouble)
 
-    def _pace(self, deadline: float) -> None:
-        """Wait for our turn: starts are at least 1/per_second apart."""
+    def _got_turn(self, deadline: float) -> bool:
+        """Wait for our turn: starts are at least 1/per_second apart. False at once when it does not come before the deadline."""
         with self._lock:
             now = self._clock()
             start = max(now, self._next_start)
             if start >= deadline:
-                raise TransientError(f"{self.settings.per_second:g} requests per second did not suffice: the time is up")
+                return False
             self._next_start = start + 1.0 / self.settings.per_second
         if start > now:
             self._sleep(start - now)
+        return True
 
     def _count(self, *, requests: int = 0, retries: int = 0, failures: int = 0) -> None:
         with self._lock:

@@ -192,6 +192,39 @@ def test_requests_are_spread_over_the_second() -> None:
     assert time.now == pytest.approx(1002.0)
 
 
+def test_our_own_pace_is_no_illness_of_the_source() -> None:
+    time = Time()
+    gate = manners(time, per_second=0.01, timeout="5s", retries=0)
+    assert gate.call(failing(0)) == "done"
+    for _ in range(FAILURES + 1):
+        with pytest.raises(TransientError, match=r"0\.01 requests per second did not suffice"):
+            gate.call(failing(0))
+    assert (gate.state.kind, gate.usage.requests, gate.usage.failures) == ("ok", 1, 0)
+
+
+def test_a_source_that_failed_has_failed_also_when_our_pace_allows_no_second_try() -> None:
+    gate = manners(Time(), per_second=0.01, timeout="5s")
+    with pytest.raises(TransientError, match="busy"):
+        gate.call(failing(1))
+    assert (gate.state.kind, gate.state.reason) == ("degraded", "busy")
+    assert (gate.usage.requests, gate.usage.failures) == (1, 1)
+
+
+def test_a_trial_that_our_pace_did_not_allow_is_made_later() -> None:
+    time = Time()
+    gate = manners(time, per_second=0.01, timeout="5s", retries=0)
+    for _ in range(FAILURES):
+        time.now += 100
+        with pytest.raises(TransientError, match="busy"):
+            gate.call(failing(1))
+    time.now += ALONE
+    with pytest.raises(TransientError, match="did not suffice"):
+        gate.call(failing(0))
+    assert (gate.state.kind, gate.state.failures) == ("down", FAILURES)
+    time.now += 100
+    assert gate.call(failing(0)) == "done"
+
+
 def test_no_more_requests_than_agreed_run_at_once() -> None:
     gate = Manners(MannersSettings(concurrency=2, per_second=1000))
     running, most, lock = [0], [0], threading.Lock()
