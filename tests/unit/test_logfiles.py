@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import gzip
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
 
+from collectors.files.catalogue import Found, list_files
 from collectors.logfiles import LogFiles, LogFilesSettings, build
 from collectors.logfiles.times import Clock
+from collectors.logs import collector
 from tocsin.errors import TransientError
 from tocsin.model import LogBatch, SeriesIndex, SeriesKey, Window
 from tocsin.ports import Surroundings
@@ -209,3 +213,122 @@ def test_a_file_that_was_empty_at_first_is_read_anew_when_it_is_overwritten(tmp_
     logs.read(WINDOW)
     path.write_text(entry(4, "INFO second, and longer than the one before it") * 3)
     assert counted(logs.read(WINDOW)) == [0, 0, 0, 0, 3, 0, 0, 0, 0, 0]
+
+
+NOW = START + 600.0
+
+
+def clocked(folder: Path, now: float = NOW, **settings: object) -> LogFiles:
+    return LogFiles(LogFilesSettings.model_validate({"path": "*.log*", **settings}), around(folder), clock=lambda: now)
+
+
+@pytest.mark.parametrize("block", [1, 100, 1 << 20])
+def test_a_line_of_the_year_2099_does_not_hide_when_the_last_one_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    monkeypatch.setattr("collectors.logfiles.source.BLOCK", block)
+    (tmp_path / "web1.log").write_text(entry(0) + entry(3) + "2099-01-01T00:00:00Z INFO x\n" + entry(5) + entry(4))
+    (tmp_path / "web2.log").write_text("2099-01-01T00:00:00Z INFO x\n")
+    logs = clocked(tmp_path)
+    assert logs.reach() == (START, START + 300)
+    assert logs.check() == [
+        f"{name}.log: its newest entry is of 2099-01-01 00:00 UTC, which is still to come: mend the clock, or the time zone, "
+        "of who writes it"
+        for name in ("web1", "web2")
+    ]
+    assert counted(logs.read(WINDOW)) == [1, 0, 0, 1, 1, 1, 0, 0, 0, 0]
+    assert logs.read(WINDOW).known.all()
+
+
+def test_files_of_which_every_line_is_still_to_come_reach_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "web1.log").write_text("2099-01-01T00:00:00Z INFO x\n")
+    assert clocked(tmp_path).reach() is None
+
+
+def test_a_clock_that_runs_a_little_ahead_is_believed(tmp_path: Path) -> None:
+    (tmp_path / "web1.log").write_text(entry(0) + entry(5))
+    logs = clocked(tmp_path, now=START + 1.0)
+    assert (logs.reach(), logs.check()) == ((START, START + 300), [])
+
+
+def test_series_are_looked_for_where_the_log_ends_and_not_in_the_year_2099(tmp_path: Path) -> None:
+    (tmp_path / "web1.log").write_text(entry(0) + "2099-01-01T00:00:00Z INFO x\n" + entry(5, "ERROR no route to host"))
+    counts = collector(clocked(tmp_path), LogFilesSettings(path="*.log*").logs, around(tmp_path))
+    assert [counts.example(key) for key in counts.discover() if key.metric == "log.level.error"] == [
+        "<time> ERROR no route to host"
+    ]
+
+
+# --- rotation in the middle of a reading ------------------------------------------------------------------------------------
+
+
+def renamed(path: Path) -> None:
+    path.rename(path.with_name("web1.log.1"))
+    path.write_text(entry(3, "INFO first of the new file") + entry(4) * 9)
+
+
+def packed(path: Path) -> None:
+    path.with_name("web1.log.1.gz").write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+
+
+def copied_and_cut(path: Path) -> None:
+    path.with_name("web1.log.1").write_bytes(path.read_bytes())
+    path.write_text(entry(3))
+
+
+def copied_cut_and_grown(path: Path) -> None:
+    path.with_name("web1.log.1").write_bytes(path.read_bytes())
+    path.write_text(entry(3, "INFO first of the new file") + entry(4) * 9)
+
+
+@pytest.mark.parametrize(
+    ("readings_before", "rotate", "wanted"),
+    [
+        (0, renamed, [1, 1, 1, 1, 9]),
+        (0, packed, [1, 1, 1, 0, 0]),
+        (0, copied_and_cut, [1, 1, 1, 1, 0]),
+        (1, renamed, [1, 1, 1, 1, 9]),
+        (1, packed, [1, 1, 1, 0, 0]),
+        (1, copied_and_cut, [1, 1, 1, 1, 0]),
+        (1, copied_cut_and_grown, [1, 1, 1, 1, 9]),
+    ],
+)
+def test_a_file_that_rotates_between_the_look_at_it_and_its_reading_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, readings_before: int, rotate: Callable[[Path], None], wanted: list[int]
+) -> None:
+    path, acts = tmp_path / "web1.log", [rotate]
+    path.write_text(entry(0) + entry(1) + entry(2))
+    logs = source(tmp_path)
+    for _ in range(readings_before):
+        logs.read(WINDOW)
+
+    def listed(*args: Any) -> list[Found]:
+        found = list_files(*args)
+        while acts:
+            acts.pop()(path)
+        return found
+
+    monkeypatch.setattr("collectors.logfiles.source.list_files", listed)
+    assert counted(logs.read(WINDOW))[:5] == wanted
+    assert logs.reach() == (START, START + 60 * max(np.flatnonzero(wanted)))
+
+
+def test_files_that_rotate_faster_than_they_are_read_are_asked_again_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, turns = tmp_path / "web1.log", iter(range(100))
+
+    def listed(*args: Any) -> list[Found]:
+        found = list_files(*args)
+        path.rename(tmp_path / f"web1.log.{next(turns)}")
+        path.write_text(entry(3))
+        return found
+
+    path.write_text(entry(0))
+    monkeypatch.setattr("collectors.logfiles.source.list_files", listed)
+    logs = source(tmp_path)
+    with pytest.raises(TransientError, match=r"web1\.log: was replaced while it was read, 3 times in a row"):
+        logs.read(WINDOW)
+    assert next(turns) == 3
+    assert logs.check() == ["web1.log: was replaced while it was read, 3 times in a row"]
