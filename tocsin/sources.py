@@ -8,19 +8,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from tocsin.config import ComponentType, Config
 from tocsin.errors import ConfigError, PermanentError, TransientError, did_you_mean
 from tocsin.intake import MAX_SERIES, Intake, Source
-from tocsin.model import Frame, Probe, SeriesIndex, SeriesKey, Window, utc
+from tocsin.model import Probe, SeriesIndex, SeriesKey, Window
 from tocsin.ports import Collector, RemoteCollector
+from tocsin.samples import samples
 from tocsin.settings import Settings, spell_duration
 from tocsin.shard import Shard
 from tocsin.store.history import History
 from tocsin.timegrid import DAY
 
-SAMPLES = 5
 KNOWN_FOR = DAY
 """Seconds for which the history is looked at for what was known before."""
 
@@ -84,8 +82,8 @@ def _check(kind: ComponentType, source: Source, now: float) -> Checked:
         return came_of(1, str(error))
     except (PermanentError, ConfigError) as error:
         return came_of(2, str(error))
-    if not probe.samples:
-        warnings = (*warnings, "it answers, and has no values now")
+    if not probe.samples and not warnings:  # else they say why
+        warnings = ("it answers, and has no values now",)
     probe = Probe(**{**asdict(probe), "warnings": tuple(dict.fromkeys(warnings))})
     return came_of(1 if warnings else 0, "; ".join(probe.warnings) if warnings else "answers", probe)
 
@@ -102,20 +100,9 @@ def looked(kind: ComponentType, collector: Collector, now: float) -> Probe:
         version=f"{kind.collect[0].plugin.name if len(kind.collect) == 1 else type(collector).__name__}, no server",
         rights=(),
         lag=None if reach is None else max(0.0, now - reach[1]),
-        samples=tuple(samples(frame)),
+        samples=samples(frame),
         cost=took,
     )
-
-
-def samples(frame: Frame) -> Iterator[str]:
-    """The newest values of a few series, one line each."""
-    told = 0
-    for row, key in enumerate(frame.index.keys):
-        places = np.flatnonzero(np.isfinite(frame.values[row]))
-        if len(places) and told < SAMPLES:
-            told += 1
-            at = utc(int(frame.window.starts[places[-1]]))
-            yield f"{key.component} {key.metric} = {frame.values[row, places[-1]]:.6g} at {at:%Y-%m-%d %H:%M} UTC"
 
 
 # --- what is there -----------------------------------------------------------------------------------------------------------

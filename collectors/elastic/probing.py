@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from collectors.elastic.paging import Searcher
 from collectors.elastic.queries import path
-from collectors.elastic.settings import ElasticSettings
+from collectors.elastic.settings import DOCUMENTS, ElasticSettings
 from tocsin.errors import PermanentError, TransientError
-from tocsin.model import Frame, Probe, SeriesIndex, Window, utc
+from tocsin.model import Probe, SeriesIndex, Window, whole
+from tocsin.samples import SAMPLES, samples
 from tocsin.settings import spell_duration
 
 if TYPE_CHECKING:
     from collectors.elastic.collector import ElasticCollector
     from collectors.elastic.logs import ElasticLogs
 
-SAMPLES = 5
-"""Values shown."""
 BUCKETS = 5
 """Buckets of the tick that is measured."""
+MOST_NAMES = 40
+"""Fields that are looked up at once: their names have to fit into an address."""
+NO_FIELD = ": the index has no such field"
 TOO_MANY = ("write", "create_doc", "delete", "manage", "all")
 """What a reader should not be allowed to do."""
 
@@ -32,35 +32,76 @@ def probe(collector: ElasticCollector, settings: ElasticSettings, searcher: Sear
     """Connects and looks. Raises `TransientError` or `PermanentError` when nothing can be seen at all."""
     version, ends = _version(searcher), collector.reach()
     keys = collector.discover() if ends is not None else ()
-    samples: list[str] = []
+    shown: tuple[str, ...] = ()
     cost = ""
-    warnings = list(collector.notes)
+    metrics = {whole(key.metric, settings.fields) for key in keys}
+    warnings = [*wrong_names(settings, searcher, metrics, anything=ends is not None), *collector.notes]
     if keys and ends is not None:
         index, window = SeriesIndex(keys), Window.ending(ends[1] + span, span, BUCKETS)
         with _measured(searcher) as told:
             frame = collector.collect(index, window)
-        samples, cost = _values(frame), f"{told[0]} for {len(index)} series and {len(window)} buckets"
-        warnings += [] if samples else ["no value in the latest buckets: is `field` right for each metric?"]
-    return _told(settings, searcher, version, ends, collector.lag(), now, samples, cost, warnings)
+        shown, cost = samples(frame), f"{told[0]} for {len(index)} series and {len(window)} buckets"
+        warnings += [] if shown else ["no value in the latest buckets: are the aggregates right?"]
+    return _told(settings, searcher, version, ends, collector.lag(), now, shown, cost, warnings)
 
 
 def probe_logs(source: ElasticLogs, settings: ElasticSettings, searcher: Searcher, span: int, now: float) -> Probe:
     """The same of logs; samples are lines as they are."""
     version, ends = _version(searcher), source.reach()
-    samples: list[str] = []
-    cost = ""
-    warnings: list[str] = []
-    if ends is not None:
+    lines: tuple[str, ...] = ()
+    cost, warnings = "", list[str]()
+    if ends is None:
+        warnings += wrong_names(settings, searcher, (), anything=False)
+    else:
         window = Window.ending(ends[1] + span, span, BUCKETS)
         with _measured(searcher) as told:
             batch = source.read(window)
         cost = f"{told[0]} for {len(batch.counts)} levels of components and {len(window)} buckets"
-        samples = [f"{line.component} {line.level or '-'} {line.text}" for line in batch.lines[:SAMPLES]]
+        lines = tuple(f"{line.component} {line.level or '-'} {line.text}" for line in batch.lines[:SAMPLES])
+        if not batch.counts:
+            warnings += wrong_names(settings, searcher, (), anything=True)
         if batch.counts and not batch.lines:
             warnings.append(f"there are entries without text: is `message: {settings.message}` right?")
         if batch.counts and not any(level for _, level in batch.counts):
             warnings.append(f"no entry has a level: is `level: {settings.level}` right? It is looked for in the text")
-    return _told(settings, searcher, version, ends, source.lag(), now, samples, cost, warnings)
+    return _told(settings, searcher, version, ends, source.lag(), now, lines, cost, warnings)
+
+
+def wrong_names(settings: ElasticSettings, searcher: Searcher, metrics: Container[str], *, anything: bool) -> list[str]:
+    """What is written in the settings and nothing stands behind, a sentence each. `metrics` are those that somebody has;
+    `anything` tells whether any document was chosen."""
+    missing = {name: field for name, field in settings.fields.items() if name not in metrics}
+    nobody = len(missing) == len(settings.fields) and not metrics
+    if not missing and not nobody:
+        return []
+    names = [settings.timestamp, *settings.component, *(field for field in missing.values() if field != DOCUMENTS)]
+    unknown = _unknown(settings, searcher, names[:MOST_NAMES])
+    where = f"{searcher.elastic.place}: index {settings.pattern}"
+    if settings.timestamp in unknown:
+        return [f"{where}: timestamp: the index has no field '{settings.timestamp}'"]
+    found = []
+    if not (anything and nobody):
+        found = [
+            f"metrics.{name}: no component has a value of '{field}'" + (NO_FIELD if field in unknown else "")
+            for name, field in missing.items()
+            if anything or field in unknown
+        ]
+    if nobody and (anything or unknown & set(settings.component)):
+        fields = " and ".join(f"'{field}'" for field in settings.component)
+        why = NO_FIELD if unknown & set(settings.component) else ""
+        kept_away = " that include and exclude let through" if settings.include or settings.exclude else ""
+        found.append(f"component: no document names one{kept_away} in {fields}{why}")
+    return [f"{where}: {one}" for one in found] or [f"{where}: no document matches: are index, filter and query right?"]
+
+
+def _unknown(settings: ElasticSettings, searcher: Searcher, names: list[str]) -> set[str]:
+    """The fields that the index has not; none when it does not say."""
+    params = {"fields": ",".join(dict.fromkeys(names)), "ignore_unavailable": "true"}
+    try:
+        there = searcher.ask("GET", path(settings, "_field_caps"), params=params).body.get("fields")
+    except (PermanentError, TransientError):
+        return set()
+    return set(names) - there.keys() if isinstance(there, dict) else set()
 
 
 def _told(
@@ -70,13 +111,11 @@ def _told(
     ends: tuple[int, int] | None,
     lag: float | None,
     now: float,
-    samples: list[str],
+    shown: tuple[str, ...],
     cost: str,
     warnings: list[str],
 ) -> Probe:
     found = settings.problems() + warnings
-    if ends is None:
-        found.append("no document matches: are index, filter, query and the fields of the metrics right?")
     state = searcher.manners.state
     if state.kind != "ok":
         found.append(state.reason)
@@ -87,7 +126,7 @@ def _told(
         version=version,
         rights=tuple(_rights(settings, searcher)),
         lag=newest if lag is None else lag,
-        samples=tuple(samples),
+        samples=shown,
         cost=cost,
         warnings=tuple(dict.fromkeys(found)),
     )
@@ -139,13 +178,3 @@ def _privileges(settings: ElasticSettings, searcher: Searcher) -> list[str]:
         else ()
     )
     return [f"more than needed: {', '.join(sorted(may))}; a reader needs `read` and `view_index_metadata` only"] if may else []
-
-
-def _values(frame: Frame) -> list[str]:
-    samples = []
-    for row in np.flatnonzero(~np.isnan(frame.values).all(axis=1))[:SAMPLES]:
-        column = int(np.flatnonzero(~np.isnan(frame.values[row]))[-1])
-        at = utc(int(frame.window.starts[column])).strftime("%H:%M:%S")
-        key = frame.index[int(row)]
-        samples.append(f"{key.component} {key.metric} {frame.values[row, column]:g} at {at} UTC")
-    return samples

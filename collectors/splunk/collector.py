@@ -21,8 +21,9 @@ from collectors.splunk.searches import Over, Query, Searches, lately, times
 from collectors.splunk.session import Session
 from collectors.splunk.settings import SplunkSettings
 from tocsin.errors import PermanentError, TransientError
-from tocsin.model import Bools, Floats, Frame, Ints, Probe, SeriesIndex, SeriesKey, Window, part
+from tocsin.model import Bools, Floats, Frame, Ints, Probe, SeriesIndex, SeriesKey, Window, part, whole
 from tocsin.ports import Surroundings
+from tocsin.settings import spell_duration
 
 DAY = 86_400
 YEAR = 365 * DAY
@@ -112,11 +113,12 @@ class Splunk:
             return (int(stamps.min()), int(stamps.max())) if len(stamps) else None
         span = self._surroundings.span
         coarse = DAY if self.scope.kind == "metrics" else span
-        bounds = self._bounds(lately(YEAR), coarse)
+        metrics = tuple(self.settings.fields.values())
+        bounds = self._bounds(lately(YEAR), coarse, metrics)
         if bounds is None or coarse == span:
             return bounds
-        first = self._bounds(times(bounds[0], bounds[0] + DAY), span)
-        last = self._bounds(times(bounds[1], bounds[1] + DAY), span)
+        first = self._bounds(times(bounds[0], bounds[0] + DAY), span, metrics)
+        last = self._bounds(times(bounds[1], bounds[1] + DAY), span, metrics)
         return (first or bounds)[0], (last or bounds)[1]
 
     def check(self) -> list[str]:
@@ -124,22 +126,32 @@ class Splunk:
         problems = list(self.session.warnings)
         try:
             found = self.discover()
+            return [*problems, *self.wrong_names(found), *self.notes]
         except (TransientError, PermanentError) as error:
             return [*problems, str(error)]
-        where = f"{self.session.place}: index {', '.join(self.settings.index) or self.settings.saved}"
-        if not found:
-            return [
-                *problems,
-                f"{where}: nothing was seen in the last {self.settings.lately} s: wrong name, or not visible to this role?",
-            ]
-        there = {key.metric for key in found}
-        problems += [
-            f"{where}: metrics.{name}: no component has a value of {field!r}"
-            for name, field in self.settings.fields.items()
-            if name not in there
-        ]
-        problems += self.notes
-        return problems
+
+    def wrong_names(self, found: Sequence[SeriesKey]) -> list[str]:
+        """What is written in the settings and nothing stands behind, a sentence each; `found` are the series there are."""
+        settings = self.settings
+        there = {whole(key.metric, settings.fields) for key in found}
+        missing = {name: field for name, field in settings.fields.items() if name not in there}
+        if found and not missing:
+            return []
+        where = f"{self.session.place}: index {', '.join(settings.index) or settings.saved}"
+        if not found and not self._holds(()):
+            lasted = spell_duration(settings.lately)
+            return [f"{where}: nothing was seen in the last {lasted}: wrong name, or not visible to this role?"]
+        if not found and (settings.kind == "metrics" and self._holds(tuple(settings.fields.values()))):
+            fields = " and ".join(f"'{field}'" for field in settings.component)
+            return [f"{where}: component: no value has a field {fields}"]
+        doubt = "" if found else "; are component and filter right?"
+        return [f"{where}: metrics.{name}: no component has a value of '{field}'{doubt}" for name, field in missing.items()]
+
+    def _holds(self, metrics: Sequence[str]) -> bool:
+        """Whether there is any value lately, or any of these metrics, whosoever it is."""
+        if self.settings.kind == "saved":
+            return False
+        return self._bounds(lately(self.settings.lately), DAY, metrics) is not None
 
     def probe(self, now: float) -> Probe:
         """As `RemoteCollector` promises."""
@@ -285,8 +297,8 @@ class Splunk:
             raise TransientError(f"{self.session.place}: {query.what}: not all of the answer came: {verdict.reason}")
         return tuple(found.values())
 
-    def _bounds(self, over: Over, span: int) -> tuple[int, int] | None:
-        text = spl.extent(self.scope, tuple(self.settings.fields.values()), span)
+    def _bounds(self, over: Over, span: int, metrics: Sequence[str]) -> tuple[int, int] | None:
+        text = spl.extent(self.scope, metrics, span)
         first, last = self._single(Query(text=text, **over, most=10, what="how far back it goes"), ("first", "last"))
         if first is None or last is None or not 0 <= first <= last < LATEST:
             return None

@@ -13,13 +13,14 @@ from collectors.manners import Manners
 from collectors.splunk import spl
 from collectors.splunk.collector import Splunk
 from collectors.splunk.plan import halves, slices
-from collectors.splunk.probing import SAMPLES, probe
+from collectors.splunk.probing import probe
 from collectors.splunk.reading import Rows, component_of, numbers
 from collectors.splunk.searches import Query, times
 from collectors.splunk.settings import SplunkSettings
 from tocsin.errors import PermanentError, TransientError
 from tocsin.model import Aggregate, Bools, Ints, LogBatch, LogLine, Metric, Probe, Window
 from tocsin.ports import Surroundings
+from tocsin.samples import SAMPLES
 
 ENTRIES = "log.lines"
 """What the entries of a component are called where they are counted without looking at them."""

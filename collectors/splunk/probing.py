@@ -6,19 +6,18 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-
 from collectors.splunk.session import Session
 from tocsin.errors import PermanentError, TransientError
 from tocsin.http import clean
-from tocsin.model import Frame, Probe, SeriesIndex, Window
+from tocsin.model import Probe, SeriesIndex, Window
+from tocsin.samples import samples
 from tocsin.settings import spell_duration
 
 if TYPE_CHECKING:
     from collectors.splunk.collector import Splunk
 
-SAMPLES, BUCKETS = 5, 5
-"""Values shown, and buckets of the tick that is measured."""
+BUCKETS = 5
+"""Buckets of the tick that is measured."""
 OLD = 600
 """Seconds after which the newest data are worth a word."""
 TOO_MUCH = ("delete_by_keyword", "edit_user", "admin_all_objects", "schedule_search")
@@ -40,15 +39,13 @@ def probe(splunk: Splunk, span: int, now: float, reader: Reader | None = None) -
     rights, troubles = rights_of(splunk.session, splunk.settings.limits.concurrency)
     warnings += troubles
     ends, keys = splunk.reach(), splunk.discover()
-    if ends is None or not keys:
-        warnings.append(
-            "nothing can be seen: are index, filter and the fields of the metrics right, and may this role read the index?"
-        )
-    samples: tuple[str, ...] = ()
+    warnings += splunk.wrong_names(keys)
+    shown: tuple[str, ...] = ()
     cost = ""
     if ends is not None and keys:
         index, window = SeriesIndex(keys), Window.ending(ends[1] + span, span, BUCKETS)
-        samples, cost = _tick(splunk, len(index), window, reader or (lambda window: shown(splunk.collect(index, window))))
+        shown, cost = _tick(splunk, len(index), window, reader or (lambda window: samples(splunk.collect(index, window))))
+        warnings += [] if shown else ["no value in the latest buckets"]
     newest = None if ends is None else max(0.0, now - ends[1])
     if newest is not None and newest > OLD:
         warnings.append(f"the newest data are {spell_duration(newest)} old")
@@ -59,7 +56,7 @@ def probe(splunk: Splunk, span: int, now: float, reader: Reader | None = None) -
         version=version,
         rights=tuple(rights),
         lag=newest if lag is None else lag,
-        samples=samples,
+        samples=shown,
         cost=cost,
         warnings=tuple(dict.fromkeys(warnings)),
     )
@@ -108,20 +105,10 @@ def _quota(session: Session, role: str) -> int | None:
 def _tick(splunk: Splunk, series: int, window: Window, reader: Reader) -> tuple[tuple[str, ...], str]:
     """Some values, and what reading them took."""
     before, rows, started = splunk.session.http.usage.requests, splunk.manners.usage, time.perf_counter()
-    samples = reader(window)
+    shown = reader(window)
     usage, seconds = splunk.manners.usage, time.perf_counter() - started
     cost = (
         f"{series} series, {len(window)} buckets: {splunk.session.http.usage.requests - before} requests, "
         f"{usage.rows - rows.rows} rows, {usage.bytes - rows.bytes} bytes, {seconds:.1f} s"
     )
-    return samples, cost
-
-
-def shown(frame: Frame) -> tuple[str, ...]:
-    """The latest value of a few series, spread over all of them."""
-    found = []
-    for row in np.unique(np.linspace(0, len(frame.index) - 1, SAMPLES).astype(int)).tolist():
-        values = frame.values[row][np.isfinite(frame.values[row])]
-        if len(values):
-            found.append(f"{frame.index[row].component} {frame.index[row].metric}: {values[-1]:g}")
-    return tuple(found)
+    return shown, cost

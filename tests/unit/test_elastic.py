@@ -322,12 +322,40 @@ def test_a_person_who_asks_sees_version_rights_values_and_cost(make: Make, fake:
     told = make({"cpu": "cpu"}).probe(NOW)
     assert told.version == {"elasticsearch": "Elasticsearch 9.3.0", "opensearch": "OpenSearch 3.8.0"}[fake.flavour]
     assert told.rights == ("read: yes", "view_index_metadata: yes")
-    assert told.samples[0] == "db1 cpu 3.05 at 18:49:00 UTC"
+    assert told.samples[0] == "db1 cpu = 3.05 at 2026-11-20 18:49 UTC"
     assert told.cost.startswith("1 request, ")
     assert "for 3 series and 5 buckets" in told.cost
     assert told.warnings == ()
-    empty = make({"cpu": "nothing"}).probe(NOW)
-    assert empty.warnings == ("no document matches: are index, filter, query and the fields of the metrics right?",)
+
+
+@pytest.mark.parametrize(
+    ("fields", "written", "sentences"),
+    [
+        ({"cpu": "cpu", "sent": "snet"}, {}, ["metrics.sent: no component has a value of 'snet': the index has no such field"]),
+        ({"cpu": "nothing"}, {}, ["metrics.cpu: no component has a value of 'nothing': the index has no such field"]),
+        (
+            {"cpu": "cpu"},
+            {"component": "host.nme"},
+            ["component: no document names one in 'host.nme': the index has no such field"],
+        ),
+        ({"cpu": "cpu"}, {"filter": {"site": "rome"}}, ["no document matches: are index, filter and query right?"]),
+        (
+            {"cpu": "cpu"},
+            {"timestamp": "@tiemstamp"},
+            ["timestamp: the index has no field '@tiemstamp'"],
+        ),
+        (
+            {"cpu": "cpu", "took": "took"},
+            {"filter": {"dataset": "cpu"}},
+            ["metrics.took: no component has a value of 'took'"],
+        ),
+    ],
+)
+def test_a_person_is_told_which_name_is_wrong(
+    fields: dict[str, str], written: dict[str, Any], sentences: list[str], make: Make, fake: FakeElastic
+) -> None:
+    told = make(fields, **written).probe(NOW).warnings
+    assert list(told) == [f"{fake.url}: index metrics-*: {sentence}" for sentence in sentences]
 
 
 def test_missing_rights_are_told_one_by_one(make: Make, fake: FakeElastic) -> None:

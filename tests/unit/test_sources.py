@@ -64,6 +64,7 @@ class Asked(ListCollector):
         (Probe(version="8.19", samples=("a cpu = 1",)), 0, "answers"),
         (Probe(version="8.19"), 1, "it answers, and has no values now"),
         (Probe(version="8.19", samples=("a cpu = 1",), warnings=("TLS is not verified",)), 1, "TLS is not verified"),
+        (Probe(version="8.19", warnings=("no document matches",)), 1, "no document matches"),
         (TransientError("es1:9200: refused"), 1, "es1:9200: refused"),
         (PermanentError("es1:9200: no right to read metrics-*"), 2, "es1:9200: no right to read metrics-*"),
         (ConfigError("variable ES_KEY is not set"), 2, "variable ES_KEY is not set"),

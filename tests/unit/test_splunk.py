@@ -326,7 +326,9 @@ def test_a_person_who_asks_is_told_version_rights_quota_values_and_cost(made: An
         "searches at the same time: 3, of which Tocsin uses 1",
     )
     assert probe.lag == 60.0
-    assert probe.samples == ("db1 cpu: 24.5", "web1 cpu: 4.5", "web2 cpu: 14.5")
+    assert probe.samples == tuple(
+        f"{name} cpu = {value} at 2026-10-01 00:04 UTC" for name, value in (("db1", 24.5), ("web1", 4.5), ("web2", 14.5))
+    )
     assert probe.cost.startswith("3 series, 5 buckets: 4 requests, 15 rows, ")
     assert probe.warnings == ()
     assert fake.left() == []
@@ -341,8 +343,24 @@ def test_a_person_is_warned_of_what_will_go_wrong(made: Any, fake: Fake) -> None
     fake.fault("authorization|current-context", Answer(403, b"{}", kind="application/json"))
     blind = made(index="nothing", fields={"cpu": "cpu.util"}).probe(float(NOON))
     assert "rights: cannot be read" in blind.rights[0]
-    assert any("nothing can be seen" in warning for warning in blind.warnings)
+    assert any("wrong name, or not visible to this role" in warning for warning in blind.warnings)
     assert (blind.lag, blind.samples, blind.cost) == (None, (), "")
+
+
+@pytest.mark.parametrize(
+    ("written", "sentence"),
+    [
+        ({"fields": {"cpu": "cpu.utl"}}, "metrics.cpu: no component has a value of 'cpu.utl'; are component and filter right?"),
+        ({"fields": {"cpu": "cpu.util", "net": "net.byts"}}, "metrics.net: no component has a value of 'net.byts'"),
+        ({"fields": {"cpu": "cpu.util"}, "component": "hst"}, "component: no value has a field 'hst'"),
+        ({"component": "hst"}, "component: no value has a field 'hst'"),
+    ],
+)
+def test_a_person_is_told_which_name_is_wrong(written: dict[str, Any], sentence: str, made: Any) -> None:
+    collector = made(index="em_metrics", **written)
+    told = f"{collector.session.place}: index em_metrics: {sentence}"
+    assert list(collector.probe(float(NOON + 300)).warnings) == [told]
+    assert told in collector.check()
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
