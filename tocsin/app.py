@@ -38,7 +38,7 @@ from tocsin.model import (
 )
 from tocsin.oversight import Oversight
 from tocsin.ports import Closable, Executor, Sink, Supervision
-from tocsin.recall import recall, remember, retire_what_left
+from tocsin.recall import make_good, recall, remember, retire_what_left
 from tocsin.scale.local import ProcessPool
 from tocsin.scoring import Evaluation
 from tocsin.shard import MENTIONED, STREAM, Shard
@@ -174,11 +174,12 @@ class App:
         committed together or not at all.
         """
         if now - shard.discovered_at >= shard.discover_every:
-            shard.index, shard.discovered_at = shard.intake.discover(), now
+            shard.index, shard.discovered_at = shard.intake.discover(now=now), now
             self.metrics.series.labels(shard.name).set(len(shard.index))
             self.metrics.components.labels(shard.name).set(len(shard.index.components))
         taken_over = self._hand_over(shard)
         self.oversight.look(now)
+        judged_to = shard.watermark
         window, too_old = shard.pending(now)
         if taken_over:
             remember(shard, self.history, window.start)
@@ -190,6 +191,9 @@ class App:
         # Only after what is new was told: reading much of the past again can take a while.
         missed = shard.intake.missed()
         back = shard.looking_back(returned=missed is not None)
+        if missed is not None:
+            until = window.start if back is None else min(window.start, back.start)
+            self.metrics.skipped.labels(shard.name).inc(make_good(shard, self.history, missed, until, judged_to))
         if back is not None and shard.view is not None:
             self._tick_part(shard, Window(back.end, back.end, back.span), back, now)
             shard.looked_back = back.end

@@ -10,17 +10,19 @@ from alerting.judge import JudgeState
 from alerting.retired import retire
 from tocsin.errors import PermanentError, TransientError
 from tocsin.late import Past, merged
-from tocsin.model import Window
-from tocsin.shard import MENTIONED, STREAM, Shard
+from tocsin.model import SeriesIndex, Window, utc
+from tocsin.shard import CATCH_UP, MENTIONED, STREAM, Shard
 from tocsin.store.history import History
 from tocsin.store.state import State
+from tocsin.timegrid import DAY
 
 log = structlog.get_logger()
 
 
 def recall(shard: Shard, state: State, history: History) -> None:
     """Rebuild what a component type remembers from what was committed."""
-    shard.watermark = state.watermarks(shard.name).get((shard.name, STREAM))
+    read_to = {source: at for (_, source), at in state.watermarks(shard.name).items()}
+    shard.watermark = read_to.get(STREAM)
     try:
         arrays = state.judge_state(shard.name) or {}
         names = {detector.signature for detector in shard.detectors}
@@ -34,7 +36,22 @@ def recall(shard: Shard, state: State, history: History) -> None:
     shard.incidents = {one.id: one for one in known}
     if shard.watermark is not None:
         remember(shard, history, shard.watermark)
+        shard.intake.restore(_series(shard, history, shard.watermark), read_to)
         shard.restarted = shard.recent is not None and bool(shard.past.checkpoints)
+
+
+def _series(shard: Shard, history: History, end: int) -> SeriesIndex:
+    """The series there were when something was last read: of the day before `end`, or, where a source was down for longer, of
+    the month."""
+    for length in (DAY, 30 * DAY):
+        try:
+            found = history.index(shard.name, Window(end, end, shard.span).reaching_back(length))
+        except (OSError, TransientError, PermanentError) as error:
+            log.error("history.failed", component_type=shard.name, error=str(error))
+            break
+        if len(found):
+            return found
+    return SeriesIndex([])
 
 
 def remember(shard: Shard, history: History, end: int) -> None:
@@ -49,6 +66,26 @@ def remember(shard: Shard, history: History, end: int) -> None:
         log.error("history.failed", component_type=shard.name, error=str(error))
         return
     shard.recent = past if shard.recent is None else merged(past, shard.recent, window, window.start)[0]
+
+
+def make_good(shard: Shard, history: History, since: int, until: int, judged_to: int | None) -> int:
+    """Read what a source did not answer before `until`, too long ago to be judged again, into the history: six hours of it, the
+    rest is read by the next training. How many buckets before `judged_to` were judged without it.
+
+    As a question about the past: what is lacking of it says nothing of today, and other ticks go first.
+    """
+    since = max(since // shard.span * shard.span, until - CATCH_UP // shard.span * shard.span)
+    if since >= until:
+        return 0
+    window = Window(since, until, shard.span)
+    try:
+        for part in shard.parts(window):
+            history.append(shard.name, shard.intake.collect(shard.index, part, past=True))
+    except (OSError, TransientError, PermanentError) as error:
+        log.error("history.failed", component_type=shard.name, error=str(error))
+    remember(shard, history, shard.watermark or until)
+    log.info("source.made_good", component_type=shard.name, since=utc(since).isoformat(), buckets=len(window))
+    return max(0, min(until, judged_to or 0) - since) // shard.span
 
 
 def retire_what_left(state: State, named: Collection[str]) -> None:

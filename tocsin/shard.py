@@ -102,9 +102,9 @@ class Shard:
 
     @property
     def discover_every(self) -> float:
-        """Seconds between two looks for new series; at once again while there are none."""
+        """Seconds between two looks for new series; soon again while there are none, or a source never answered."""
         remote = any(isinstance(source.collector, RemoteCollector) for source in self.intake.sources)
-        return ASK_EVERY if remote and len(self.index) else DISCOVER_EVERY
+        return ASK_EVERY if remote and len(self.index) and self.intake.complete else DISCOVER_EVERY
 
     @property
     def delay(self) -> Delay:

@@ -53,7 +53,7 @@ class Trainer:
         `by_hand` ends a pin that a rollback left. An interrupted training stores nothing; what it read is kept.
         """
         shard.last_training = now
-        index = shard.intake.discover(past=True)
+        index = shard.intake.discover(past=True, now=now)
         reach = shard.intake.reach(past=True)
         if not len(index) or reach is None:
             return Training(kind="waiting", sentence=f"{shard.name}: nothing learnt: its sources have no series yet")

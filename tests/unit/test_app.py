@@ -14,7 +14,7 @@ from tocsin.app import App
 from tocsin.config import load
 from tocsin.errors import ConfigError, TransientError
 from tocsin.learning import roll_back
-from tocsin.model import Desired, Phase, Severity
+from tocsin.model import Desired, Frame, Phase, Severity, Window
 from tocsin.scale.local import InProcess
 
 pytestmark = pytest.mark.timeout(120)
@@ -96,6 +96,95 @@ def test_a_source_that_is_down_makes_its_components_unknown_and_opens_nothing(ap
     del source.collect
     run(app, 4, first=11)
     assert row(app, "web-3").code is Severity.OK
+
+
+def test_a_restart_while_the_source_is_down_forgets_no_component_and_says_why_it_is_blind(site: Path) -> None:
+    def refuse(*_: object) -> None:
+        raise TransientError("the share is not mounted")
+
+    def down(app: App) -> None:
+        collector = app.shards[0].intake.sources[0].collector
+        collector.collect = collector.discover = refuse  # type: ignore[method-assign,assignment]
+
+    with App(load(site), executor=InProcess(), started=START) as app:
+        run(app, 8)
+        assert app.state.incidents()
+        down(app)
+        run(app, 1, first=9)
+    with App(load(site), executor=InProcess(), started=START) as app:
+        down(app)
+        run(app, 6, first=10)
+        assert app.shards[0].index.components == ("web-1", "web-2", "web-3")
+        for name in ("web-2", "web-3"):
+            shown = row(app, name)
+            assert shown.code is Severity.UNKNOWN and "the share is not mounted" in shown.text
+        assert {one.component for one in app.state.incidents()} == {"web-1"}
+    with App(load(site), executor=InProcess(), started=START) as app:
+        run(app, 4, first=16)
+        assert row(app, "web-3").code is Severity.OK
+        told = [one.component for one in app.state.incidents() if one.phase is not Phase.WITHDRAWN]
+        assert sorted(told) == ["web-1", "web-2"], "web-2 is in trouble by then; nobody fell silent"
+
+
+def test_what_a_source_held_back_for_two_hours_is_all_in_the_history_afterwards(site: Path) -> None:
+    component = site.parent / "components" / "web.yaml"
+    component.write_text(component.read_text() + f"replay: {4 * SPAN}s\n")
+
+    def refuse(*_: object) -> None:
+        raise TransientError("the share is not mounted")
+
+    def lacking(app: App) -> int:
+        frame = app.history.read("web", Window(START, START + 29 * SPAN, SPAN))
+        return int(np.count_nonzero(~frame.known))
+
+    with App(load(site), executor=InProcess(), started=START) as app:
+        shard = app.shards[0]
+        run(app, 1)
+        source = shard.intake.sources[0].collector
+        source.collect = refuse  # type: ignore[method-assign,assignment]
+        run(app, 24, first=2)
+        assert lacking(app)
+        del source.collect
+        run(app, 4, first=26)
+        assert not lacking(app)
+        assert app.metrics.skipped.labels("web")._value.get() == 24 - 8 + 1
+        assert not app.metrics.late_values.labels("web", "too late")._value.get()
+
+
+def test_what_a_source_held_back_over_a_restart_is_in_the_history_too(site: Path) -> None:
+    def refuse(*_: object) -> None:
+        raise TransientError("the share is not mounted")
+
+    with App(load(site), executor=InProcess(), started=START) as app:
+        run(app, 1)
+        app.shards[0].intake.sources[0].collector.collect = refuse  # type: ignore[method-assign,assignment]
+        run(app, 24, first=2)
+    with App(load(site), executor=InProcess(), started=START) as app:
+        run(app, 2, first=26)
+        assert app.history.read("web", Window(START, START + 27 * SPAN, SPAN)).known.all()
+
+
+def test_the_first_tick_after_the_first_training_calls_nothing_late(tmp_path: Path) -> None:
+    with App(load(make(tmp_path / "site")), executor=InProcess(), started=START) as app:
+        run(app, 2, first=0)
+        app.train(app.shards[0], START + SPAN)
+        now = run(app, 3, first=2)
+        app.watch(now)
+        assert all(not sample.value for metric in app.metrics.late_values.collect() for sample in metric.samples)
+        assert row(app, "tocsin", "tocsin-sources").code is Severity.OK
+
+
+def test_an_index_that_became_empty_is_told_and_its_components_stay(app: App) -> None:
+    shard = app.shards[0]
+    now = run(app, 2)
+    source = shard.intake.sources[0].collector
+    source.discover = list  # type: ignore[method-assign]
+    source.collect = lambda index, window: Frame.of(index, window, np.full((len(index), len(window)), np.nan))  # type: ignore[method-assign]
+    now = run(app, 8, first=3)
+    app.watch(now)
+    own = row(app, "tocsin", "tocsin-sources")
+    assert own.code is Severity.WARNING and "has none of its 6 series any more" in own.text
+    assert len(shard.index.components) == 3 and row(app, "web-3").code is not Severity.OK
 
 
 def test_what_is_older_than_six_hours_is_not_judged_and_counted(app: App) -> None:
