@@ -71,9 +71,9 @@ class Clock:
             )
             if not year and at.timestamp() > self._newest + 86400:
                 at = at.replace(year=at.year - 1)
-        except ValueError:
+            return at.astimezone(UTC).timestamp()
+        except (ValueError, OverflowError):  # no such day, or one that UTC's calendar does not reach
             return None
-        return at.timestamp()
 
 
 def _offset(text: str | None) -> tzinfo | None:

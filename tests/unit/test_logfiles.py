@@ -69,6 +69,14 @@ def test_a_line_that_continues_another_has_no_time(line: str) -> None:
     assert Clock(ZoneInfo("Europe/Paris"), START + 3600).read(line) is None
 
 
+@pytest.mark.parametrize("line", ["9999-12-31T23:59:59-14:00 x", "0001-01-01T00:00:00+14:00 x"])
+def test_a_time_beyond_the_calendar_is_no_time(tmp_path: Path, line: str) -> None:
+    assert Clock(ZoneInfo("UTC"), START).read(line) is None
+    (tmp_path / "web1.log").write_text(entry(0) + line + "\n")
+    logs = source(tmp_path)
+    assert (logs.check(), logs.reach()) == ([], (START, START))
+
+
 def test_a_syslog_line_of_december_read_in_january_is_of_last_year() -> None:
     at = Clock(ZoneInfo("UTC"), START).read("Dec 31 23:59:59 host x")
     assert at == START - 11 * 86400 - 10 * 3600 - 1
