@@ -172,6 +172,7 @@ def train(config: ConfigOption = None, component_type: TypeOption = None) -> Non
     """Learn new baselines from the history now, and put them in force.
 
     Reads from the sources what the history lacks, oldest first; an interrupted training goes on where it stopped.
+    Exit code 1 when a component type could not learn now, 2 when its source will never answer like this.
 
     Example: tocsin train --type web
     """
@@ -179,13 +180,20 @@ def train(config: ConfigOption = None, component_type: TypeOption = None) -> Non
     from tocsin.show import Progress
     from tocsin.store.lock import StateLock
     from tocsin.telemetry import set_up_logging
+    from tocsin.training import interrupted
 
     set_up_logging()
-    loaded = load_config(config)
+    loaded, verdict = load_config(config), 0
     with StateLock(loaded.state), App(loaded) as product, Progress() as progress:
         for shard in product.shards_named(component_type):
-            outcome = product.train(shard, time.time(), progress=progress.reporter(f"train {shard.name}"), by_hand=True)
+            try:
+                outcome = product.train(shard, time.time(), progress=progress.reporter(f"train {shard.name}"), by_hand=True)
+            except KeyboardInterrupt:
+                print(f"tocsin: {interrupted(shard.name)}", file=sys.stderr)
+                raise typer.Exit(130) from None
             print(outcome.sentence)
+            verdict = max(verdict, outcome.verdict)
+    raise typer.Exit(verdict)
 
 
 @app.command()

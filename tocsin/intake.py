@@ -104,7 +104,7 @@ class Intake:
         self._emptied: dict[str, float] = {}
         self._read_once: set[str] = set()
         self._missed: int | None = None
-        self._past_troubles: dict[str, str] = {}
+        self._past_troubles: dict[str, Exception] = {}
         self.states: dict[str, SourceState] = {source.name: SourceState(name=source.name) for source in sources}
         self.cut = 0
 
@@ -220,8 +220,12 @@ class Intake:
     def why(self, *, past: bool = False) -> str:
         """Why sources do not answer, in words: those that are down now, or those that failed when last asked about the past."""
         if past:
-            return "; ".join(self._past_troubles.values())
+            return "; ".join(map(_reason, self._past_troubles.values()))
         return "; ".join(f"{state.name}: {state.reason}" for state in self.states.values() if not state.up)
+
+    def refuses_past(self) -> bool:
+        """Whether a source that was last asked about the past will never answer like this: a person must act."""
+        return any(isinstance(error, PermanentError) for error in self._past_troubles.values())
 
     def collect(self, index: SeriesIndex, window: Window, *, past: bool = False) -> Frame:
         """The window's values for exactly these rows: finite, within the metric's bounds, counters as rates per second.
@@ -305,7 +309,7 @@ class Intake:
     def _failed(self, source: Source, error: Exception, past: bool) -> None:
         reason = _reason(error)
         if past:  # what it cannot say of last month says nothing of today
-            self._past_troubles[source.name] = reason
+            self._past_troubles[source.name] = error
             return
         before = self.states[source.name]
         if before.up:

@@ -38,10 +38,14 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Training:
-    """What a training did: `learnt`, `stored` (another version is pinned), `waiting` (too little history), `stopped`."""
+    """What a training did: `learnt`, `stored` (another version is pinned), `waiting` (too little history), `stopped`.
+
+    `verdict` is 0 when something was learnt, 1 when it may be later, 2 when a person must act.
+    """
 
     kind: str
     sentence: str
+    verdict: int = 0
 
 
 def due(newest: float | None, last_try: float, every: int, now: float) -> bool:

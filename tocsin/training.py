@@ -56,11 +56,11 @@ class Trainer:
         index = shard.intake.discover(past=True, now=now)
         reach = shard.intake.reach(past=True)
         if not len(index) or reach is None:
-            return Training(kind="waiting", sentence=f"{shard.name}: nothing learnt: its sources have no series yet")
+            return _nothing(shard, "its sources have no series yet")
         end = Window.ending(now - shard.delay.seconds, shard.span).end
         start = max(end - self.settings.history // shard.span * shard.span, reach[0] // shard.span * shard.span)
         if start >= end or reach[1] < start:
-            return Training(kind="waiting", sentence=f"{shard.name}: nothing learnt: its sources have no past yet")
+            return _nothing(shard, "its sources have no past yet")
         window = Window(start, end, shard.span)
 
         def reading(done: int, total: int) -> None:
@@ -69,7 +69,7 @@ class Trainer:
 
         read = backfill(shard.intake, self.history, shard.name, index, window, progress=reading, stopped=stopped)
         if stopped():
-            return Training(kind="stopped", sentence=f"{shard.name}: stopped before anything was learnt; what was read is kept")
+            return Training(kind="stopped", sentence=interrupted(shard.name), verdict=1)
         learnt = learning.fit_all(
             self.history,
             shard.name,
@@ -82,8 +82,7 @@ class Trainer:
             shown_at=shard.shown_at,
         )
         if not learnt:
-            why = f"its sources do not answer: {read.why}" if read.why else "no series has values in the history"
-            return Training(kind="waiting", sentence=f"{shard.name}: nothing learnt: {why}")
+            return _nothing(shard, read.why or "no series has values in the history")
         saved = baselines.save(learnt, self.folder / "models" / shard.name)
         version = self.state.add_model(
             shard.name,
@@ -104,3 +103,16 @@ class Trainer:
         lacks = f"; the rest was not read: {read.why}" if read.why else ""
         sentence = f"{shard.name}: version {version.version} learnt {len(index)} series from {learnt_from}{lacks}"
         return Training(kind="learnt", sentence=sentence)
+
+
+def interrupted(component_type: str) -> str:
+    """What a person is told whose training was stopped."""
+    return f"{component_type}: stopped before anything was learnt; what was read is kept"
+
+
+def _nothing(shard: Shard, otherwise: str) -> Training:
+    """Nothing could be learnt: because sources do not answer, or else for that reason."""
+    said = shard.intake.why(past=True)
+    why = f"its sources do not answer: {said}" if said else otherwise
+    verdict = 2 if shard.intake.refuses_past() else 1
+    return Training(kind="waiting", sentence=f"{shard.name}: nothing learnt: {why}", verdict=verdict)
