@@ -47,7 +47,7 @@ def discover(
     """List the components and metrics that the sources of a component type have now.
 
     Says which series are new and which vanished since yesterday, which components include and exclude keep away, and what
-    a cap cut. Exit code 1 when a source did not answer.
+    a cap cut. Exit code 1 when a source did not answer, or has nothing any more.
 
     Example: tocsin discover linux-host --json
     """
@@ -59,4 +59,4 @@ def discover(
     else:
         for line in sources.told(found):
             print(sources.plain(line))
-    raise typer.Exit(1 if found.failures else 0)
+    raise typer.Exit(1 if found.failures or found.emptied else 0)

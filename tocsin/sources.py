@@ -82,6 +82,8 @@ def _check(kind: ComponentType, source: Source, now: float) -> Checked:
         return came_of(1, str(error))
     except (PermanentError, ConfigError) as error:
         return came_of(2, str(error))
+    except Exception as error:  # noqa: BLE001  (a fault in a collector is told like any other trouble, not as a trace)
+        return came_of(2, f"{type(error).__name__}: {error}")
     if not probe.samples and not warnings:  # else they say why
         warnings = ("it answers, and has no values now",)
     probe = Probe(**{**asdict(probe), "warnings": tuple(dict.fromkeys(warnings))})
@@ -121,6 +123,11 @@ class Discovered:
     left_out: Sequence[str]
     notes: Sequence[str]
     failures: Mapping[str, str]
+
+    @property
+    def emptied(self) -> bool:
+        """Whether a source that answers has nothing any more, and series are gone."""
+        return bool(self.vanished) and any(not keys and name not in self.failures for name, keys in self.owners.items())
 
     @property
     def metrics(self) -> Mapping[str, int]:

@@ -68,6 +68,7 @@ class Asked(ListCollector):
         (TransientError("es1:9200: refused"), 1, "es1:9200: refused"),
         (PermanentError("es1:9200: no right to read metrics-*"), 2, "es1:9200: no right to read metrics-*"),
         (ConfigError("variable ES_KEY is not set"), 2, "variable ES_KEY is not set"),
+        (ValueError("zip() argument 2 is shorter"), 2, "ValueError: zip() argument 2 is shorter"),
     ],
 )
 def test_a_server_is_well_or_not_now_or_never_like_this(
@@ -108,6 +109,11 @@ def test_what_is_new_and_what_vanished_is_told_against_yesterday(site: Path) -> 
     assert SeriesKey("web-2", "latency") in (found.new or ())
     text = "\n".join(told(found))
     assert "1 vanished: web-0 latency" in text and "3 new: " in text
+    assert not found.emptied
+    for file in (site.parent / "data").iterdir():
+        file.write_text("timestamp,latency,requests\n")
+    found = discover(config, "web", time.time())
+    assert found.emptied and CliRunner().invoke(app, ["discover", "web", "-c", str(site)]).exit_code == 1
 
 
 def test_settings_without_their_include_and_exclude_show_what_a_rule_keeps_away() -> None:
