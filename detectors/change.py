@@ -3,7 +3,8 @@
 Idea and formulas: docs/detection/change.md. What is expected is the exponentially weighted mean of the buckets before; how
 rare the distance to it is comes from the series' own last two weeks. One odd bucket is a third of a finding: the surprise is the
 mean over three buckets, so that a single spike must be huge. Finds what just moved, at any hour; says nothing of what lasts,
-because the mean follows within ten buckets. Fails on series that jump by their nature.
+because the mean follows within ten buckets, and nothing of what ends: a value that is back where most of the last hour was is no
+change, however far it is from the incident it came out of. Fails on series that jump by their nature.
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ FORGET = 0.2
 """Each bucket counts that part less than the one after it."""
 TOGETHER = 3
 """Buckets whose surprises are averaged."""
+LATELY = 600
+"""Seconds between the five earlier values whose median is where the last hour mostly was; a bucket at least."""
+BACK = 0.25
+"""A value this much nearer to there than to the recent mean has come back."""
 CAP = 12.0
 """Surprise that one bucket counts for at most."""
 
@@ -57,16 +62,21 @@ class Change:
 
     @property
     def lookback(self) -> int:
-        return (MEMORY + TOGETHER - 1) * self.span
+        return (max(MEMORY, 5 * self._apart) + TOGETHER - 1) * self.span
+
+    @property
+    def _apart(self) -> int:
+        return max(1, LATELY // self.span)
 
     def fit(self, history: Frame) -> Fitted:
         """Learn from the last two weeks, which are the rehearsal."""
         buckets = min(len(history.window), REHEARSAL * DAY // self.span)
         window = Window(history.window.end - buckets * self.span, history.window.end, self.span)
-        first = max(0, len(history.window) - buckets - MEMORY)
+        first = max(0, len(history.window) - buckets - self.lookback // self.span)
         values = history.values[:, first:]
         facts = facts_of(history.index, self.metrics)
-        far = mattering(values - recent_mean(values), facts)[:, len(history.window) - buckets - first :].astype(np.float32)
+        distance = unless_back(values - recent_mean(values), values, 0, self._apart)
+        far = mattering(distance, facts)[:, len(history.window) - buckets - first :].astype(np.float32)
         tails = Tails.fit(far, LEAST_VALUES)
         outright = _outright(far, tails)
         arrays = {**facts, "tails": tails.to_array(), "outright": outright.astype(np.float32)}
@@ -93,9 +103,9 @@ class Change:
         before = max(0, columns.start - TOGETHER + 1)
         values = frame.values[:, max(0, before - MEMORY) : columns.stop]
         expected = recent_mean(values, before - max(0, before - MEMORY))
-        values = frame.values[:, before : columns.stop]
+        distance = frame.values[:, before : columns.stop] - expected
         tails = Tails.from_array(own["tails"])
-        far = mattering(values - expected, own)
+        far = mattering(unless_back(distance, frame.values[:, : columns.stop], before, self._apart), own)
         inside = slice(columns.start - before, None)
         surprise = _together(_surprise(far, tails, own["outright"]), far)[:, inside]
         expected = expected[:, inside]
@@ -110,6 +120,25 @@ class Change:
             lower=lower,
             upper=upper,
         )
+
+
+def unless_back(distance: Floats, values: Floats, first: int, apart: int) -> Floats:
+    """The distance of each value from column `first` on to its recent mean, (n_series, n_buckets - first); 0 where the value is
+    back where the median of five values of the last hour was. Where one of those is unknown nothing changes."""
+    a, b, c, d, e = (_earlier(values, first, number * apart) for number in range(1, 6))
+    low, high = np.maximum(np.minimum(a, b), np.minimum(c, d)), np.minimum(np.maximum(a, b), np.maximum(c, d))
+    lately = np.maximum(np.minimum(e, low), np.minimum(np.maximum(e, low), high))
+    with np.errstate(invalid="ignore"):
+        back = np.abs(values[:, first:] - lately) < BACK * np.abs(distance)
+    return np.where(back, 0.0, distance)
+
+
+def _earlier(values: Floats, first: int, buckets: int) -> Floats:
+    """The values so many buckets before those from column `first` on; NaN before the beginning."""
+    begin = first - buckets
+    part = values[:, max(0, begin) : max(0, values.shape[1] - buckets)]
+    lacking = values.shape[1] - first - part.shape[1]
+    return part if not lacking else np.pad(part, ((0, 0), (lacking, 0)), constant_values=np.nan)
 
 
 def recent_mean(values: Floats, first: int = 0) -> Floats:

@@ -3,7 +3,9 @@
 Idea and formulas: docs/detection/level.md. Three slow means, each with its own calibration, speak with one voice, their average:
 the last six hours against the week before; the last six hours against the six before them; the last hour against the same hour
 of the last seven days. What is expected are medians of seven days, so a lasting shift is adopted in half a week and an incident
-of less is not. Fails in the week after a long gap, and while a shift is new: it is told once, and goes on being surprising.
+of less is not. A mean remembers what is over: hours count only while the present value is still off on their side, so that an
+incident ends when it ends. Fails in the week after a long gap, and while a shift is new: it is told once, and goes on being
+surprising.
 """
 
 from __future__ import annotations
@@ -106,6 +108,7 @@ class Level:
                 arrays[f"tails_{voice}"] = tails.to_array()
                 said.append(tails.surprise(far))
             surprise = agreed(said, known & ~np.isnan(arrays["tails_week"][:, 2].astype(np.float64))[:, None])
+            surprise = still_there(surprise, history.values[:, columns] - usual, deviations["hour"])
             arrays |= {"week": week[:, rehearsal, 0].astype(np.float64), "hours": hours[:, rehearsal].astype(np.float64)}
         unknown = np.broadcast_to(np.nan, surprise.shape)
         return Fitted(
@@ -142,9 +145,8 @@ class Level:
         said = [tails[voice].surprise(mattering(deviation, own)) for voice, deviation in deviations.items()]
         expected = np.where((~np.isnan(tails["hour"].far) & there)[:, None], usual, np.nan)
         lower, upper = one_sided(expected, tails["hour"].limit()[:, None], own)
-        return Scores(
-            index=frame.index, window=window, surprise=agreed(said, judged), expected=expected, lower=lower, upper=upper
-        )
+        surprise = still_there(agreed(said, judged), frame.values[:, columns] - usual, deviations["hour"])
+        return Scores(index=frame.index, window=window, surprise=surprise, expected=expected, lower=lower, upper=upper)
 
     def _slots(self, starts: Ints) -> tuple[Ints, Ints, Floats]:
         """The two local half-hours whose centres each bucket's centre lies between, and how far along."""
@@ -154,6 +156,13 @@ class Level:
             self.calendar.slots(centres + SLOT // 2),
             self.calendar.local_seconds(centres - SLOT // 2) % SLOT / SLOT,
         )
+
+
+def still_there(surprise: Floats, present: Floats, hour: Floats) -> Floats:
+    """Zero where the present value is back: less than half as far off as the hour was, or on the other side. All (n_series,
+    n_buckets), deviations from what is usual at this hour; where one is not known nothing changes."""
+    back = present * hour < 0.5 * hour * hour
+    return np.where(back & ~np.isnan(surprise), 0.0, surprise)
 
 
 def trailing_mean(values: Floats, width: int, columns: slice | None = None) -> Floats:
