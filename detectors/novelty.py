@@ -32,7 +32,7 @@ NEAR = 1800
 """How far from the same time of day a value may be to count as of the same time."""
 KEPT = 32
 """Of all values of those days so many are kept: half of them even in rank, half even in value."""
-AHEAD = 1.25
+AHEAD = 1.2
 """Days to come are that much further from those remembered than the days of the rehearsal were from theirs."""
 LEAST_DAYS = 2
 LEAST_VALUES = 40
