@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
-from tocsin.model import CheckResult, Perf
+from tocsin.model import CheckResult, Desired, Perf
 
 MOST_BYTES = 4000
 MOST_PERF_BYTES = 1024
@@ -102,3 +102,10 @@ def _number(value: float) -> str:
     """A plain decimal where that is short, never with a comma."""
     text = f"{value:.9g}"
     return f"{value:.0f}" if "e+" in text and abs(value) < 1e15 else text
+
+
+def readable(said: CheckResult | Desired) -> str:
+    """`HOST;SERVICE;CODE;TEXT|PERFDATA`, for a person who looks on."""
+    perf = perfdata(said.perf)
+    line = f"{said.service.host};{said.service.service};{int(said.code)};{said.text}"
+    return f"{line}|{perf}" if perf else line

@@ -14,7 +14,7 @@ import structlog
 
 from alerting.deliver import Deliver, Delivered
 from alerting.desired import UNDELIVERABLE, Pace, Reason, want, was_seen
-from alerting.line import perfdata
+from alerting.line import readable
 from alerting.selfwatch import Pulse, delivery, heartbeat, sources
 from alerting.sinks.recording import Recording
 from alerting.stages import run
@@ -277,8 +277,8 @@ class App:
         steps = set(services.of(places[one.component] for one in concerned if one.id in stepped and one.component in places))
         return self._rows(shard, results, steps, now)
 
-    def refresh(self, shard: Shard, now: float) -> int:
-        """Say the next few quiet services anew, so that each is said once per re-assertion period; how many were."""
+    def refresh(self, shard: Shard, now: float, *, everything: bool = False) -> int:
+        """Say the next few quiet services anew, so that each is said once per re-assertion period, or all; how many were."""
         if (
             not self.oversight.sends(shard.kind)
             or shard.view is None
@@ -289,7 +289,7 @@ class App:
         every, keys = self.config.deliver.reassert, list(shard.services.components_of)
         first, last = shard.refreshed, now / every * len(keys)
         shard.refreshed = last
-        count = min(len(keys), int(last) - int(first)) if first else 0
+        count = len(keys) if everything else min(len(keys), int(last) - int(first)) if first else 0
         turn = [keys[place % len(keys)] for place in range(int(last) - count, int(last))]
         spoken = self.oversight.spoken(shard.kind, turn, shard.services)
         if not spoken:
@@ -371,9 +371,7 @@ class App:
     def _on_send(self, reason: Reason, result: CheckResult, outcome: Outcome) -> None:
         failpoints.reached("after_send")
         if self._dry_run:
-            perf = perfdata(result.perf)
-            line = f"{result.service.host};{result.service.service};{int(result.code)};{result.text}"
-            sys.stdout.write(f"{line}|{perf}\n" if perf else f"{line}\n")
+            sys.stdout.write(f"{readable(result)}\n")
         if reason not in (Reason.AGAIN, Reason.RETRY):
             log.info(
                 "result.sent",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ import structlog
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobEvent
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from alerting.line import readable
 from tocsin.app import App
 from tocsin.config import Config
 from tocsin.errors import ConfigError
@@ -54,24 +56,43 @@ class Daemon:
     # --- the two ways to run -----------------------------------------------------------------------------------
 
     def run_once(self) -> int:
-        """Learn what was never learnt, tick every component type, deliver, leave. 1 when a type could not be ticked."""
+        """Learn what was never learnt, tick every component type, deliver, leave. In a dry run, print what every service shows.
+
+        1 when a type could not be ticked, or one of its sources did not answer.
+        """
         with ExitStack() as stack:
             stack.enter_context(StateLock(self._state_folder()))
             self._app = stack.enter_context(App(self._config, metrics=self._metrics, dry_run=self._dry_run))
-            failed = 0
+            failed = False
             self._app.supervise(time.time())
             for shard in self._app.shards:
                 if self._app.needs_training(shard, time.time()):
                     self._train(shard)
-                failed += not self._tick(shard)
+                self._tick(shard)
+                for why in filter(None, (shard.fault, shard.intake.why())):
+                    failed = True
+                    sys.stderr.write(f"tocsin: {shard.name}: {why}\n")
             self._app.watch(time.time())
+            if self._dry_run:
+                self._show()
+                return int(failed)
             deadline = time.monotonic() + FIRST_DELIVERY
             self._app.deliver_step(time.time())
             while not self._app.delivered(time.time()) and time.monotonic() < deadline:
                 time.sleep(1.0)
                 self._app.deliver_step(time.time())
             self._app.elsewhere.step(time.time())
-            return 1 if failed else 0
+            return int(failed)
+
+    def _show(self) -> None:
+        """What would be sent now, all of it: that an earlier dry run printed it too is of no interest."""
+        for shard in self._app.shards:
+            if not self._app.oversight.sends(shard.kind):
+                sys.stderr.write(f"tocsin: {shard.name}: ladder {shard.kind.alert.ladder}: nothing is sent\n")
+            self._app.refresh(shard, time.time(), everything=True)
+        for row in self._app.state.all_desired():
+            if row.valid_until > time.time():
+                sys.stdout.write(f"{readable(row)}\n")
 
     def run_forever(self) -> int:
         """Run until SIGTERM or SIGINT; 0 when it ended in order."""
