@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import Phase as Phases
 from hypothesis import strategies as st
 
@@ -62,8 +62,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An installation that has learnt and judged nothing yet."""
     config = make(tmp_path_factory.mktemp("late") / "site")
     kind = config.parent / "components/web.yaml"
-    # Detectors that forget by fading weights differ in the last digits with how far back they are shown.
-    kind.write_text(kind.read_text() + f"replay: {REPLAY * SPAN}s\ndetect: [seasonal, silence]\n")
+    kind.write_text(kind.read_text() + f"replay: {REPLAY * SPAN}s\n")
     with App(load(config), executor=InProcess(), started=START) as app:
         app.train(app.shards[0], START)
     return config.parent
@@ -113,11 +112,13 @@ def in_time(template: Path, tmp_path_factory: pytest.TempPathFactory) -> list[In
 
 # Shrinking replays whole stories for minutes; the seed is told.
 @settings(
-    max_examples=8,
+    max_examples=6,
     deadline=None,
     phases=[Phases.explicit, Phases.reuse, Phases.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
+# The source knows nothing before START: what it "lost" since the training must not be lost to a restart.
+@example(seed=648, part=1.0, most=7, restarts={3, 12, 25}, down=(8, 6))
 @given(
     seed=st.integers(0, 2**32 - 1),
     part=st.sampled_from([0.02, 0.2, 0.7, 1.0]),
