@@ -72,13 +72,15 @@ def sources(
         if source.failing_since is not None:
             lasted = now - source.failing_since
             code = _worst(code, Severity.CRITICAL if lasted >= critical_after else Severity.WARNING)
-            told.append(f"{source.name} ({source.component_type}) has not answered for {spell_duration(lasted)}: {source.error}")
+            since = f"has not answered for {spell_duration(lasted)}" if lasted >= 1 else "does not answer"
+            told.append(f"{source.name} ({source.component_type}) {since}: {source.error}")
     failing = len(told)
     for source in health:
         if source.failing_since is None and source.degraded_since is not None:
             code = _worst(code, Severity.WARNING)
             lasted = now - source.degraded_since
-            told.append(f"{source.name} ({source.component_type}) degraded for {spell_duration(lasted)}: {source.error}")
+            since = f"degraded for {spell_duration(lasted)}" if lasted >= 1 else "degraded"
+            told.append(f"{source.name} ({source.component_type}) {since}: {source.error}")
     if notes:
         code = _worst(code, Severity.WARNING)
         told += notes

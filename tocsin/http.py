@@ -193,7 +193,7 @@ class Http:
             finally:
                 response.close()
         except httpx2.TimeoutException as error:
-            raise Unanswered(f"{place}: no answer within {min(wait.read or seconds, seconds):g} s") from error
+            raise Unanswered(f"{place}: no answer within {round(min(wait.read or seconds, seconds), 2):g} s") from error
         except (httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
             raise Refused(f"{place}: this is no address that can be asked") from error
         except httpx2.TransportError as error:

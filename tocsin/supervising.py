@@ -95,9 +95,10 @@ class Overseen:
         """What a person should know of the supervising system itself; empty when it answers."""
         if self.failing_since is None:
             return ""
-        lasted = spell_duration(now - self.failing_since)
+        lasted = now - self.failing_since
+        since = f"has not answered for {spell_duration(lasted)}" if lasted >= 1 else "does not answer"
         until = "" if self.trusted(now) else "; its downtimes no longer count"
-        return f"{self.name} has not answered for {lasted}: {self.error}{until}"
+        return f"{self.name} {since}: {self.error}{until}"
 
     def close(self) -> None:
         """Give back its connections, where it has any."""

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 BUCKETS = 5
 """Buckets of the tick that is measured."""
+LOOKING = 10.0
+"""Seconds at most for what is asked once, beside the searches."""
 OLD = 600
 """Seconds after which the newest data are worth a word."""
 TOO_MUCH = ("delete_by_keyword", "edit_user", "admin_all_objects", "schedule_search")
@@ -35,8 +37,9 @@ def probe(splunk: Splunk, span: int, now: float, reader: Reader | None = None) -
     Raises `TransientError` or `PermanentError` when nothing can be seen at all.
     """
     warnings = [*splunk.session.warnings]
-    version = version_of(splunk.session)
-    rights, troubles = rights_of(splunk.session, splunk.settings.limits.concurrency)
+    seconds = min(LOOKING, float(splunk.settings.limits.timeout))
+    version = version_of(splunk.session, seconds)
+    rights, troubles = rights_of(splunk.session, splunk.settings.limits.concurrency, seconds)
     warnings += troubles
     ends, keys = splunk.reach(), splunk.discover()
     warnings += splunk.wrong_names(keys)
@@ -62,17 +65,17 @@ def probe(splunk: Splunk, span: int, now: float, reader: Reader | None = None) -
     )
 
 
-def version_of(session: Session) -> str:
+def version_of(session: Session, seconds: float) -> str:
     """`Splunk 9.4.1 (cloud)`."""
-    facts = session.facts(10.0)
+    facts = session.facts(seconds)
     where = facts.get("instance_type")
     return f"Splunk {clean(str(facts.get('version')), longest=20)}" + (f" ({clean(str(where), longest=20)})" if where else "")
 
 
-def rights_of(session: Session, concurrency: int) -> tuple[list[str], list[str]]:
+def rights_of(session: Session, concurrency: int, seconds: float) -> tuple[list[str], list[str]]:
     """What the account may do, and what should be different."""
     try:
-        found = session.ask("GET", ("authentication", "current-context"), "its rights", 10.0).found
+        found = session.ask("GET", ("authentication", "current-context"), "its rights", seconds).found
         content = found["entry"][0]["content"]
         capabilities, roles = set(map(str, content.get("capabilities") or [])), [str(role) for role in content.get("roles") or []]
     except (TransientError, PermanentError, TypeError, LookupError, AttributeError) as error:
@@ -82,7 +85,7 @@ def rights_of(session: Session, concurrency: int) -> tuple[list[str], list[str]]
     warnings = [] if NEEDED in capabilities else [f"the role has not the capability {NEEDED}: no search can be run"]
     if much := [name for name in TOO_MUCH if name in capabilities]:
         warnings.append(f"the account may do more than read ({', '.join(much)}): give it a role of its own")
-    quotas = [quota for role in roles[:10] if (quota := _quota(session, role)) is not None]
+    quotas = [quota for role in roles[:10] if (quota := _quota(session, role, seconds)) is not None]
     if not quotas:
         return [*told, "searches at the same time: the role's quota cannot be read"], warnings
     told.append(f"searches at the same time: {max(quotas)}, of which Tocsin uses {concurrency}")
@@ -93,9 +96,9 @@ def rights_of(session: Session, concurrency: int) -> tuple[list[str], list[str]]
     return told, warnings
 
 
-def _quota(session: Session, role: str) -> int | None:
+def _quota(session: Session, role: str, seconds: float) -> int | None:
     try:
-        found: Any = session.ask("GET", ("authorization", "roles", role), "its quota", 10.0).found
+        found: Any = session.ask("GET", ("authorization", "roles", role), "its quota", seconds).found
         content = found["entry"][0]["content"]
         return max(int(content.get("srchJobsQuota") or 0), int(content.get("imported_srchJobsQuota") or 0)) or None
     except (TransientError, PermanentError, TypeError, ValueError, LookupError, AttributeError):

@@ -107,6 +107,7 @@ def test_a_supervising_system_that_falls_silent_neither_hides_nor_invents(state:
     assert not seen.refresh(NOW + 60)
     assert len(seen.downtimes("web-1", "any", NOW + 800)) == 1
     assert seen.downtimes("web-1", "any", NOW + 901) == ()
+    assert seen.trouble(NOW + 60) == "centreon does not answer: centreon: does not answer"
     assert seen.trouble(NOW + 120) == "centreon has not answered for 1m: centreon: does not answer"
     assert seen.trouble(NOW + 1000).endswith("; its downtimes no longer count")
     centreon.up = True

@@ -32,6 +32,7 @@ def test_heartbeat(last_tick: float | None, error: str, code: Severity, text: st
     ("failing_since", "code", "text"),
     [
         (None, OK, "1 source answering"),
+        (NOW, WARNING, "files (web) does not answer: gone away"),
         (NOW - 60, WARNING, "files (web) has not answered for 1m: gone away"),
         (NOW - 900, CRITICAL, "files (web) has not answered for 15m: gone away"),
     ],

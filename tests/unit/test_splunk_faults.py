@@ -194,6 +194,16 @@ def test_nobody_waits_longer_than_the_time_out(
     healed(splunk, fake)
 
 
+def test_who_asks_by_hand_waits_no_longer_and_is_told_whole_seconds(port: int, fake: Fake) -> None:
+    hurried = built(port, settings=HURRIED)
+    fake.fault("server/info", late)
+    started = time.monotonic()
+    with pytest.raises(TransientError, match=r"no answer within 1 s|too slowly"):
+        hurried.probe(0.0)
+    assert time.monotonic() - started < 3
+    hurried.close()
+
+
 @pytest.mark.parametrize(("state", "sentence"), [("QUEUED", "waiting for its turn"), ("RUNNING", "not done"), ("204", "waiting")])
 def test_a_search_that_never_ends_is_cancelled_by_us(port: int, splunk: Splunk, fake: Fake, state: str, sentence: str) -> None:
     hurried = built(port, settings=HURRIED)

@@ -178,7 +178,7 @@ class Elastic:
             if isinstance(cause, TooLarge):
                 return TooMuch(f"{self.place}: {text}")
             if isinstance(cause, TooSlow) or "Timeout" in kind:
-                return TransientError(f"{self.place}: no whole answer within {timeout:g} s")
+                return TransientError(f"{self.place}: no whole answer within {round(timeout, 2):g} s")
             if kind == "WrongCertificate":
                 return PermanentError(f"{self.place}: {text}, not the one in tls.fingerprint")
             if kind == "SSLCertVerificationError":
