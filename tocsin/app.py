@@ -42,7 +42,7 @@ from tocsin.recall import make_good, recall, remember, retire_what_left
 from tocsin.scale.local import ProcessPool
 from tocsin.scoring import Evaluation
 from tocsin.shard import MENTIONED, STREAM, Shard
-from tocsin.sight import Sight, Standing
+from tocsin.sight import Standing
 from tocsin.speak import View
 from tocsin.store import baselines
 from tocsin.store.accounts import sources_of
@@ -443,5 +443,5 @@ class App:
 def _seen(shard: Shard, memory: Frame, window: Window, evaluation: Evaluation) -> View:
     """What is seen of every component at the end of the window."""
     frame = memory.within(window.reaching_back(shard.lookback))
-    sight = shard.view.sight if shard.view else Sight.nothing(frame.index)
+    sight = shard.view.sight if shard.view else shard.sight_before(memory, window)
     return View.of(frame, evaluation, sight.after(frame, evaluation))

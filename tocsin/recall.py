@@ -77,14 +77,16 @@ def make_good(shard: Shard, history: History, since: int, until: int, judged_to:
     since = max(since // shard.span * shard.span, until - CATCH_UP // shard.span * shard.span)
     if since >= until:
         return 0
-    window = Window(since, until, shard.span)
+    known = 0
     try:
-        for part in shard.parts(window):
-            history.append(shard.name, shard.intake.collect(shard.index, part, past=True))
+        for part in shard.parts(Window(since, until, shard.span)):
+            frame = shard.intake.collect(shard.index, part, past=True)
+            history.append(shard.name, frame)
+            known += int(frame.known.any(axis=0).sum())
     except (OSError, TransientError, PermanentError) as error:
         log.error("history.failed", component_type=shard.name, error=str(error))
     remember(shard, history, shard.watermark or until)
-    log.info("source.made_good", component_type=shard.name, since=utc(since).isoformat(), buckets=len(window))
+    log.info("source.made_good", component_type=shard.name, since=utc(since).isoformat(), buckets=known)
     return max(0, min(until, judged_to or 0) - since) // shard.span
 
 

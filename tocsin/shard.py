@@ -19,7 +19,8 @@ from tocsin.intake import Intake, Source
 from tocsin.late import Again, Checkpoint, Delay, Late, Past, delay_of, judge_again, merged
 from tocsin.model import Frame, Incident, Metric, Phase, SeriesIndex, ServiceKey, Window
 from tocsin.ports import Detector, RemoteCollector, Stage
-from tocsin.scoring import Models, of_series
+from tocsin.scoring import Models, evaluate, of_series
+from tocsin.sight import Sight
 from tocsin.speak import Services, Speaker, View
 from tocsin.timegrid import Calendar
 
@@ -178,6 +179,16 @@ class Shard:
         if self.services is None or self.services.index is not index:
             self.services = Services(self.kind, index, dict.fromkeys(detector.signature for detector in self.detectors))
         return self.services
+
+    def sight_before(self, memory: Frame, window: Window) -> Sight:
+        """What was seen when the window began, from what is remembered: after a restart nobody is "still learning" who was
+        judged before it."""
+        before = Window(window.start, window.start, self.span).reaching_back(self.patience)
+        before = Window(max(before.start, memory.window.start), before.end, self.span)
+        nothing = Sight.nothing(memory.index)
+        if not len(before):
+            return nothing
+        return nothing.after(memory.within(before), evaluate(memory, before, self.detectors, self.models))
 
     # --- judging, and judging again ----------------------------------------------------------------------------------
 

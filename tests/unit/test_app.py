@@ -113,7 +113,9 @@ def test_a_restart_while_the_source_is_down_forgets_no_component_and_says_why_it
         run(app, 1, first=9)
     with App(load(site), executor=InProcess(), started=START) as app:
         down(app)
-        run(app, 6, first=10)
+        run(app, 1, first=10)
+        assert row(app, "web-3").code is Severity.OK, "it was judged just before the restart"
+        run(app, 5, first=11)
         assert app.shards[0].index.components == ("web-1", "web-2", "web-3")
         for name in ("web-2", "web-3"):
             shown = row(app, name)
