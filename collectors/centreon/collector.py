@@ -17,8 +17,9 @@ from collectors.centreon.reading import Asked, Reading, stands_for
 from collectors.centreon.settings import CentreonSettings
 from collectors.manners import Lag, Manners
 from tocsin.centreon.storage import StoredMetric
-from tocsin.model import Aggregate, Bools, Frame, Ints, Metric, Probe, SeriesIndex, SeriesKey, Window, utc
+from tocsin.model import Aggregate, Bools, Frame, Ints, Metric, Probe, SeriesIndex, SeriesKey, Window
 from tocsin.ports import Surroundings
+from tocsin.samples import samples
 from tocsin.settings import spell_duration
 
 MOST_CELLS = 4_000_000
@@ -143,15 +144,16 @@ class Centreon:
         questions, rows, read = self._door.usage()
         window = Window.ending(now, self._span, 3)
         frame = self.collect(SeriesIndex(keys), window)
-        after = self._door.usage()
+        after, shown = self._door.usage(), samples(frame)
+        silent = () if shown or not keys else ("no check had a value in the last three buckets",)
         cost = f"{after[0] - questions} requests, {after[1] - rows} rows, {after[2] - read} bytes for {len(keys)} series"
         return Probe(
             version=version,
             rights=tuple(rights),
             lag=None if reach is None else max(0.0, now - reach[1]),
-            samples=tuple(_sample(frame, row) for row in _some(frame)),
+            samples=shown,
             cost=cost,
-            warnings=(*self._door.warnings, *warnings, *clocks(self._door.clock(), now), *self._hints(known)),
+            warnings=(*self._door.warnings, *warnings, *silent, *clocks(self._door.clock(), now), *self._hints(known)),
         )
 
     def _hints(self, known: Known) -> Iterator[str]:
@@ -244,14 +246,3 @@ def _parts(window: Window, series: int) -> Iterator[Window]:
     for first in range(0, len(window), size):
         start = window.start + first * window.span
         yield Window(start, min(start + size * window.span, window.end), window.span)
-
-
-def _some(frame: Frame) -> Sequence[int]:
-    rows = np.flatnonzero(np.isfinite(frame.values).any(axis=1))
-    return [int(row) for row in rows[:: max(1, len(rows) // 3)][:3]]
-
-
-def _sample(frame: Frame, row: int) -> str:
-    key, values = frame.index[row], frame.values[row]
-    column = int(np.flatnonzero(np.isfinite(values))[-1])
-    return f"{key.component} {key.metric} = {values[column]:g} at {utc(frame.window.starts[column]):%Y-%m-%d %H:%M}Z"

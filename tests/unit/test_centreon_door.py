@@ -213,6 +213,9 @@ def test_a_probe_tells_what_a_tick_costs(fake: Fake, collector: Make) -> None:
     assert "Centreon Web 24.10.1" in probe.version
     assert "2 series" in probe.cost
     assert probe.lag == 300
+    late = source.probe(NOW + 7200)
+    assert late.samples == ()
+    assert "no check had a value in the last three buckets" in late.warnings
 
 
 def test_a_field_that_fits_several_checks_is_told_before_the_first_tick(fake: Fake) -> None:
