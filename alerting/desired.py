@@ -119,7 +119,8 @@ def decide(row: Desired, now: float, pace: Pace) -> Reason:
 def spoken(row: Desired, now: float, pace: Pace) -> CheckResult:
     """What to send: the opening that was not seen yet, else the present state. Its time never goes back."""
     code = row.code if row.must_show is None else row.must_show
-    at = max(int(now), row.last_check_time + int(pace.apart)) if row.last_check_time else int(now)
+    # A clock that was set back since the change must not date the result before it: it would never count as seen.
+    at = max(int(now), row.changed_at, row.last_check_time + int(pace.apart) if row.last_check_time else 0)
     return CheckResult(service=row.service, code=code, text=f"{code.name}: {row.text}", perf=row.perf, at=at)
 
 

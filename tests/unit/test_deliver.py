@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from alerting.deliver import Deliver
@@ -190,6 +190,7 @@ def test_after_any_faults_every_service_shows_what_it_must_and_no_opening_was_mi
 
 
 @settings(max_examples=60)
+@example(steps=[("want", WEB, WARNING), ("want", WEB, OK), ("skew", -3600.0)])
 @given(steps=faults)
 def test_without_reading_back_too_every_service_shows_in_the_end_what_it_must(steps: Sequence[tuple[Any, ...]]) -> None:
     site = Site([WEB, DB], reads_back=False)

@@ -121,7 +121,14 @@ def test_when_a_row_is_sent(before: Desired, now: float, reason: Reason) -> None
 
 
 @pytest.mark.parametrize(
-    ("before", "now", "at"), [(row(), 1300.9, 1300), (row(), 1001, 1002), (row(), 400, 1002), (row(last_check_time=0), 7, 7)]
+    ("before", "now", "at"),
+    [
+        (row(), 1300.9, 1300),
+        (row(), 1001, 1002),
+        (row(), 400, 1002),
+        (row(last_check_time=0), 7, 1000),
+        (row(last_check_time=0, changed_at=5), 7, 7),
+    ],
 )
 def test_the_time_of_a_service_only_goes_forward(before: Desired, now: float, at: int) -> None:
     assert spoken(before, now, PACE).at == at

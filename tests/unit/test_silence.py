@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from detectors.rates import cells_of
@@ -277,6 +277,7 @@ def test_gaps_are_counted_as_they_are_defined(row: list[tuple[bool, bool]], most
 
 
 @settings(max_examples=50)
+@example(2007, 2, 19)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 8), st.integers(1, 40))
 def test_rows_that_miss_nothing_cost_nothing_and_change_nothing(seed: int, rows: int, buckets: int) -> None:
     random = np.random.default_rng(seed)
@@ -289,9 +290,14 @@ def test_rows_that_miss_nothing_cost_nothing_and_change_nothing(seed: int, rows:
         weights = (1.0 / baseline.arrays["usual"][row, cells]).tolist()
         most = DETECTOR.lookback // SPAN
         gaps = np.array(naive_gaps(there[row].tolist(), known[row].tolist(), most, weights, from_start=True))
-        expected = Tails.from_array(baseline.arrays["gaps"][row : row + 1]).surprise(gaps[None])[0]
+        tails = Tails.from_array(baseline.arrays["gaps"][row : row + 1])
+        # Two sums of the same weights differ in their last digit, and there may be a step just there.
+        least, most_surprise = (
+            tails.surprise(gaps[None] * factor)[0] - sign * 1e-5 for factor, sign in ((1 - 1e-6, 1), (1 + 1e-6, -1))
+        )
         if not baseline.arrays["kept"][row].any():
-            np.testing.assert_allclose(whole[row], expected, atol=1e-6)
+            np.testing.assert_array_equal(np.isnan(whole[row]), np.isnan(least))
+            assert ((whole[row] >= least) & (whole[row] <= most_surprise) | np.isnan(least)).all()
 
 
 @settings(max_examples=30)
