@@ -34,6 +34,9 @@ KEPT = 32
 """Of all values of those days so many are kept: half of them even in rank, half even in value."""
 AHEAD = 1.2
 """Days to come are that much further from those remembered than the days of the rehearsal were from theirs."""
+AHEAD_OF_COUNTS = 1.6
+"""The same where most distances are 0, because values repeat: what was seen of the others is a few steps, and days to come
+bring the next."""
 LEAST_DAYS = 2
 LEAST_VALUES = 40
 """Nothing is judged before a series had values on two days, and that many."""
@@ -158,7 +161,8 @@ class Novelty:
         said, width = [], asked.shape[1] * self._each
         for voice, distance in far.items():
             flat = self._mattering(distance, asked, facts, scale).reshape(rows, width)
-            tails = Tails.fit(np.where(enough[:, None], flat, np.float32(np.nan)), LEAST_VALUES).widened(AHEAD)
+            tails = Tails.fit(np.where(enough[:, None], flat, np.float32(np.nan)), LEAST_VALUES)
+            tails = tails.widened(np.where(tails.common > 0, AHEAD, AHEAD_OF_COUNTS))
             arrays[f"tails_{voice}"] = tails.to_array()
             said.append(tails.surprise(flat))
         judged = ~np.isnan(asked).reshape(rows, width) & ~np.isnan(arrays["tails_ever"][:, 2].astype(np.float64))[:, None]

@@ -115,8 +115,8 @@ class Tails:
             steepness=steepness * enough,
         )
 
-    def widened(self, factor: float) -> Tails:
-        """The same for deviations that are `factor` times as large: days to come differ from those that were learnt from."""
+    def widened(self, factor: float | Floats) -> Tails:
+        """The same for deviations `factor` times as large (one for all rows, or one each): days to come are others."""
         return Tails(
             common=self.common * factor,
             rare=self.rare * factor,
