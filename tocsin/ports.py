@@ -216,6 +216,28 @@ class Detector(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stretch:
+    """One window of a walk through a past: what is said of it by what was learnt just before it. `fitted()` gives what was
+    learnt, for those who need it."""
+
+    scores: Scores
+    fitted: Callable[[], Fitted]
+
+
+@runtime_checkable
+class WalkingDetector(Detector, Protocol):
+    """A detector that goes through a long past faster than by learning all of it again and again."""
+
+    def walk(self, frame: Frame, windows: Sequence[Window], train: int) -> Iterator[Stretch]:
+        """For each of the windows, which tile the time from the first one's start: what `fit` on the `train` seconds of the
+        frame before it and then `score` would give, to rounding (`detectors.walking.refitted` is that, plainly).
+
+        A window before which the frame has nothing is not judged: its scores are NaN.
+        """
+        ...
+
+
 @runtime_checkable
 class ComponentDetector(Protocol):
     """Surprises → scores of whole components: what is rare only in how a component's series are surprised together.
