@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from tocsin.model import Frame, Scores, Window
+from tocsin.model import Fitted, Frame, Scores, Window
 from tocsin.ports import Detector, Stretch
 
 
@@ -22,7 +22,11 @@ def refitted(detector: Detector, frame: Frame, windows: Sequence[Window], train:
         learnt = fitted()
         back = window.reaching_back(detector.lookback).start
         seen = frame.within(Window(max(frame.window.start, back), window.end, window.span))
-        yield Stretch(scores=detector.score(seen, learnt.baseline, window), fitted=lambda learnt=learnt: learnt)
+        yield Stretch(scores=detector.score(seen, learnt.baseline, window), fitted=partial(_itself, learnt))
+
+
+def _itself(learnt: Fitted) -> Fitted:
+    return learnt
 
 
 def past(whole: Window, window: Window, train: int) -> Window:
