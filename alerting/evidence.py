@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from tocsin.model import Anomaly, Floats, Frame, Fused, Metric, Scores, SeriesKey
+from tocsin.model import Anomaly, Frame, Fused, Ints, Metric, Scores, SeriesIndex, SeriesKey
 
 MOST = 10
 """At most this many metrics are kept of one incident, the worst ones."""
@@ -43,40 +43,47 @@ class Evidence:
         if not self._series or not len(columns):
             return ()
         rows = slice(int(self._ends[component]), int(self._ends[component + 1]))
-        wanted = np.asarray(columns, np.int64)
+        keys, wanted = self._fused.index.keys[rows], np.asarray(columns, np.int64)
         shares = self._fused.share[rows][:, wanted]
         guilty = (shares >= GOOD_PART) | ((shares == shares.max(axis=0)) & (shares > 0))
-        found: list[Anomaly] = []
-        for number, key in enumerate(self._fused.index.keys[rows]):
-            for frame, scores in self._series:
-                at = scores.index.rows.get(key, -1)
-                if at < 0:
-                    continue
-                surprise = scores.surprise[at, wanted + self._columns_before(scores)]
-                took_part = np.flatnonzero((guilty[number] | (surprise >= self._part)) & ~np.isnan(surprise))
-                if len(took_part):
-                    worst = took_part[np.lexsort((-took_part, shares[number, took_part], surprise[took_part]))[-1]]
-                    seen = frame.index.rows.get(key, -1)
-                    values = frame.values[seen] if seen >= 0 else None
-                    found.append(self._anomaly(key, int(wanted[worst]), float(shares[number, worst]), at, scores, frame, values))
-        return worst_of(found)
+        worst: dict[int, tuple[tuple[float, float, int], Scores, Frame, int]] = {}
+        for frame, scores in self._series:
+            theirs = self._rows_in(scores.index, rows)
+            here = np.flatnonzero(theirs >= 0)
+            surprise = scores.surprise[theirs[here][:, None], wanted + self._columns_before(scores)]
+            took_part = (guilty[here] | (surprise >= self._part)) & ~np.isnan(surprise)
+            for place in np.flatnonzero(took_part.any(axis=1)).tolist():
+                number = int(here[place])
+                looks = np.flatnonzero(took_part[place])
+                seen = looks[np.lexsort((-looks, shares[number, looks], surprise[place, looks]))[-1]]
+                badness = float(surprise[place, seen]), float(shares[number, seen]), -int(wanted[seen])
+                if number not in worst or badness > worst[number][0]:
+                    worst[number] = badness, scores, frame, int(theirs[number])
+        # Only of those that are kept everything is asked.
+        kept = sorted(sorted(worst), key=lambda number: worst[number][0], reverse=True)[:MOST]
+        return tuple(self._anomaly(keys[number], *worst[number]) for number in kept)
+
+    def _rows_in(self, other: SeriesIndex, rows: slice) -> Ints:
+        """Where our rows lie in another index, -1 where they do not."""
+        if other is self._fused.index:
+            return np.arange(rows.start, rows.stop)
+        return np.array([other.rows.get(key, -1) for key in self._fused.index.keys[rows]], np.int64)
 
     def _columns_before(self, other: Frame | Scores) -> int:
         return (self._fused.window.start - other.window.start) // self._fused.window.span
 
-    def _anomaly(
-        self, key: SeriesKey, column: int, share: float, at: int, scores: Scores, frame: Frame, values: Floats | None
-    ) -> Anomaly:
-        said = column + self._columns_before(scores)
-        band, place, then = self._band(key, column, (scores, at, said))
+    def _anomaly(self, key: SeriesKey, badness: tuple[float, float, int], scores: Scores, frame: Frame, at: int) -> Anomaly:
+        surprise, share, column = badness[0], badness[1], -badness[2]
+        band, place, then = self._band(key, column, (scores, at, column + self._columns_before(scores)))
+        seen = at if frame.index is scores.index else frame.index.rows.get(key, -1)
         return Anomaly(
             metric=key.metric,
             unit=self._metrics[key.metric].unit if key.metric in self._metrics else "",
-            value=float("nan") if values is None else float(values[column + self._columns_before(frame)]),
+            value=float(frame.values[seen, column + self._columns_before(frame)]) if seen >= 0 else float("nan"),
             expected=float(band.expected[place, then]),
             lower=float(band.lower[place, then]),
             upper=float(band.upper[place, then]),
-            surprise=float(scores.surprise[at, said]),
+            surprise=surprise,
             share=share,
             at=self._fused.window.start + column * self._fused.window.span,
             example=self._example(key) if self._example is not None else "",
@@ -87,7 +94,8 @@ class Evidence:
         scores, at, said = own
         if np.isnan(scores.expected[at, said]):
             for _, other in self._series:
-                place, then = other.index.rows.get(key, -1), column + self._columns_before(other)
+                place = at if other.index is scores.index else other.index.rows.get(key, -1)
+                then = column + self._columns_before(other)
                 if place >= 0 and 0 <= then < len(other.window) and not np.isnan(other.expected[place, then]):
                     return other, place, then
         return own
