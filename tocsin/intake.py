@@ -93,6 +93,8 @@ class Intake:
 
     def __init__(self, sources: Sequence[Source], metrics: Mapping[str, Metric]) -> None:
         self._sources, self._metrics = tuple(sources), metrics
+        # Asked for every metric of every incident: looking at a protocol's methods takes longer than the answer.
+        self._logs = [(source, source.collector) for source in sources if isinstance(source.collector, LogCollector)]
         self._known: dict[str, tuple[SeriesKey, ...]] = {source.name: () for source in sources}
         self._turns = {source.name: Turn() for source in sources}
         self._lock = threading.Lock()
@@ -251,7 +253,7 @@ class Intake:
 
     def example(self, key: SeriesKey) -> str:
         """A recent masked log line behind a series, empty where nobody has one. Asks no source anything."""
-        told = (_safely(source, partial(_example, source, key), "") for source in self._sources)
+        told = (_safely(source, partial(collector.example, key), "") for source, collector in self._logs)
         return next((line for line in told if line), "")
 
     def close(self) -> None:
@@ -372,10 +374,6 @@ def _safely(source: Source, question: Callable[[], T], otherwise: T) -> T:
 
 def _noted(source: Source) -> list[str]:
     return list(source.collector.notes) if isinstance(source.collector, Noting) else []
-
-
-def _example(source: Source, key: SeriesKey) -> str:
-    return source.collector.example(key) if isinstance(source.collector, LogCollector) else ""
 
 
 def _lag(source: Source) -> float | None:
