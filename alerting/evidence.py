@@ -87,6 +87,7 @@ class Evidence:
             share=share,
             at=self._fused.window.start + column * self._fused.window.span,
             example=self._example(key) if self._example is not None else "",
+            own=1.0 if band.own is None else float(band.own[place]),
         )
 
     def _band(self, key: SeriesKey, column: int, own: tuple[Scores, int, int]) -> tuple[Scores, int, int]:

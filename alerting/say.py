@@ -53,11 +53,13 @@ class Watched:
 
     `last_data` is the end of the latest bucket that held a value. `blind_since` is set while there is no data (or no answer,
     then with `why`). A service whose components cannot be judged, for this reason or because they are still being learnt, is
-    UNKNOWN unless an incident is open, never OK. With `static` its static thresholds take over for that time.
+    UNKNOWN unless an incident is open, never OK. With `static` its static thresholds take over for that time. The bands of
+    `borrowed` of the judged metrics were partly learnt from siblings.
     """
 
     metrics: int
     judged: int
+    borrowed: int = 0
     components: int = 1
     last_data: int | None = None
     blind_since: int | None = None
@@ -217,6 +219,9 @@ class _Teller:
             text = words.within_one if watched.judged == watched.metrics == 1 else words.within.format(some=watched.judged)
             if watched.judged < watched.metrics:
                 text += ", " + words.judged.format(some=watched.judged, all=watched.metrics)
+            if watched.borrowed:
+                partly = words.partly_one if watched.judged == 1 else words.partly
+                text += ", " + partly.format(some=watched.borrowed)
         return text if watched.last_data is None else f"{text}, {words.last_data.format(when=self.when(watched.last_data))}"
 
     def over(self, incident: Incident) -> str:
@@ -309,6 +314,8 @@ class _Teller:
             text = self.words.about.format(expected=number(anomaly.expected))
         else:
             return ""
+        if anomaly.borrowed:
+            text += ", " + self.words.siblings.format(share=round(100 * (1 - anomaly.own)))
         return f", {text}"
 
 

@@ -14,6 +14,7 @@ class Words:
     at_most: str
     at_least: str
     about: str
+    siblings: str
     since: str
     surprise: str
     of_metrics: str
@@ -21,6 +22,8 @@ class Words:
     no_data: str
     within: str
     within_one: str
+    partly: str
+    partly_one: str
     last_data: str
     learning: str
     judged: str
@@ -53,6 +56,7 @@ ENGLISH = Words(
     at_most="expected at most {upper}",
     at_least="expected at least {lower}",
     about="expected about {expected}",
+    siblings="{share}% of it learnt from siblings",
     since="since {when}",
     surprise="surprise {surprise}",
     of_metrics="{some} of {all} metrics",
@@ -60,6 +64,8 @@ ENGLISH = Words(
     no_data="no data for {lasted}",
     within="{some} metrics within their learned bands",
     within_one="its metric within the learned band",
+    partly="{some} of them partly learnt from siblings",
+    partly_one="partly learnt from siblings",
     last_data="last data {when}",
     learning="still learning, none of {all} metrics can be judged yet",
     judged="{some} of {all} metrics judged",
@@ -92,6 +98,7 @@ FRENCH = Words(
     at_most="attendu au plus {upper}",
     at_least="attendu au moins {lower}",
     about="attendu environ {expected}",
+    siblings="appris à {share} % de ses semblables",
     since="depuis {when}",
     surprise="surprise {surprise}",
     of_metrics="{some} métrique(s) sur {all}",
@@ -99,6 +106,8 @@ FRENCH = Words(
     no_data="aucune donnée depuis {lasted}",
     within="{some} métriques dans leurs bandes apprises",
     within_one="sa métrique dans la bande apprise",
+    partly="dont {some} en partie apprises de leurs semblables",
+    partly_one="en partie apprise de ses semblables",
     last_data="dernières données {when}",
     learning="apprentissage en cours, aucune des {all} métriques ne peut encore être jugée",
     judged="{some} métriques jugées sur {all}",

@@ -266,6 +266,7 @@ class Seasonal:
             expected=np.where(hidden, np.nan, np.clip(expected, floor, ceiling)),
             lower=np.where(hidden, np.nan, np.clip(lower, floor, ceiling)),
             upper=np.where(hidden, np.nan, np.clip(upper, floor, ceiling)),
+            own=own.get("own"),
         )
 
     def _cells(self, starts: Ints) -> tuple[Ints, Ints, Floats]:

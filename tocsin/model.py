@@ -376,7 +376,8 @@ class Scores:
 
     `surprise` is -log10 of the probability, in normal operation, of a value at least this extreme: 3 is one bucket in
     a thousand. `expected`, `lower` and `upper` are in the metric's unit; outside [lower, upper] the value is more
-    surprising than one in a thousand.
+    surprising than one in a thousand. `own` (n_series,) is how much of what is expected of each row was learnt from the
+    row itself, the rest from its siblings; None where nothing ever comes from siblings.
     """
 
     index: SeriesIndex
@@ -385,6 +386,7 @@ class Scores:
     expected: Floats
     lower: Floats
     upper: Floats
+    own: Floats | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -425,11 +427,16 @@ class Severity(IntEnum):
     UNKNOWN = 3
 
 
+OWN = 0.95
+"""A band of which at least this much was learnt from the series itself is its own."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Anomaly:
     """One series that takes part in an incident, as seen in its worst bucket so far.
 
-    `example` is a log line behind it, where the series counts log lines; masked, and hostile text all the same.
+    `example` is a log line behind it, where the series counts log lines; masked, and hostile text all the same. `own` is
+    how much of its band was learnt from the series itself, the rest from its siblings.
     """
 
     metric: str
@@ -442,6 +449,12 @@ class Anomaly:
     share: float
     at: int
     example: str = ""
+    own: float = 1.0
+
+    @property
+    def borrowed(self) -> bool:
+        """Whether its band is worth calling provisional."""
+        return self.own < OWN
 
 
 class Phase(Enum):

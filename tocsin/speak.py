@@ -11,7 +11,7 @@ from alerting import say
 from alerting.line import check_name
 from tocsin.config import ComponentType
 from tocsin.handback import template_of, verdict
-from tocsin.model import CheckResult, Floats, Frame, Incident, Metric, SeriesIndex, ServiceKey, Window
+from tocsin.model import OWN, CheckResult, Floats, Frame, Incident, Metric, SeriesIndex, ServiceKey, Window
 from tocsin.scoring import Evaluation
 from tocsin.sight import Sight, Standing
 from tocsin.thresholds import Template
@@ -61,19 +61,24 @@ class View:
     expected: Floats
     lower: Floats
     upper: Floats
+    own: Floats
     surprise: Floats
     tail: Floats
     sight: Sight
 
     @classmethod
     def of(cls, frame: Frame, evaluation: Evaluation, sight: Sight) -> View:
-        """The last bucket of a frame: its values, the first band that any detector gives, and the components' surprise."""
+        """The last bucket of a frame: its values, the first band that any detector gives and how much of it is the series' own,
+        and the components' surprise."""
         values = frame.values[:, -1]
         expected, lower, upper = (np.full(len(frame.index), np.nan) for _ in range(3))
+        own = np.ones(len(frame.index))
         for scores in evaluation.scores.values():
             lacking = np.isnan(expected)
             expected[lacking] = scores.expected[lacking, -1]
             lower[lacking], upper[lacking] = scores.lower[lacking, -1], scores.upper[lacking, -1]
+            if scores.own is not None:
+                own[lacking] = scores.own[lacking]
         surprise = np.full(len(frame.index.components), np.nan)
         for fused in evaluation.fused.values():
             surprise = np.fmax(surprise, fused.surprise[:, -1])
@@ -84,6 +89,7 @@ class View:
             expected=expected,
             lower=lower,
             upper=upper,
+            own=np.where(np.isnan(expected), 1.0, own),
             surprise=surprise,
             tail=frame.values[:, -Template.attempts :],
             sight=sight,
@@ -106,6 +112,7 @@ class Speaker:
         sight, index = view.sight, view.index
         standings, judged = sight.standings(self.patience), sight.judged_now(self.patience)
         last_data, last_judged = sight.last_data(), sight.last_judged()
+        borrowed = (view.own < OWN) & (sight.judged > sight.until - self.patience)
         ends = np.r_[index.component_starts[1:], len(index)]
         results = []
         for key in keys:
@@ -119,6 +126,7 @@ class Speaker:
             watched = say.Watched(
                 metrics=len(rows),
                 judged=int(judged[places].sum()),
+                borrowed=int(np.count_nonzero(borrowed[rows])),
                 components=len(places),
                 last_data=newest or None,
                 blind_since=(int(last_judged[places].max()) or newest or view.window.start) if blind else None,

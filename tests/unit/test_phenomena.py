@@ -221,6 +221,7 @@ def test_an_ordinary_new_host_wakes_nobody_and_its_trouble_is_told_of_from_its_s
         life = park.lived()
         assert early(life, 34, 1, node=3) == troubled
         assert len(life.alarms()) == troubled
+        assert all(0.3 < part.own < 0.45 for one in life.incidents for part in one.anomalies), "28 of 76 hours are its own"
 
 
 # --- what somebody must hear of -------------------------------------------------------------------------------------------

@@ -69,6 +69,26 @@ def test_in_french() -> None:
     assert said(language="fr")[1] == ["7 métriques dans leurs bandes apprises, dernières données 10:31"]
 
 
+def test_a_band_that_was_learnt_from_siblings_is_told_with_how_much_of_it() -> None:
+    young = replace(LATENCY, own=0.3)
+    assert said(incident(anomalies=(young,)))[1][0].startswith(
+        "latency.p95 840 ms, expected 60..180, 70% of it learnt from siblings (Tue 10:30), since"
+    )
+    assert "60..180, appris à 70 % de ses semblables (mar. 10:30)" in said(incident(anomalies=(young,)), language="fr")[1][0]
+    grown = replace(LATENCY, own=0.96)
+    assert said(incident(anomalies=(grown,))) == said(incident(anomalies=(LATENCY,)))
+
+
+def test_ok_says_how_many_bands_are_still_partly_learnt_from_siblings() -> None:
+    young = replace(SEVEN, borrowed=4)
+    assert said(watched=young)[1] == [
+        "7 metrics within their learned bands, 4 of them partly learnt from siblings, last data 10:31"
+    ]
+    one = Watched(metrics=1, judged=1, borrowed=1)
+    assert said(watched=one)[1] == ["its metric within the learned band, partly learnt from siblings"]
+    assert said(watched=one, language="fr")[1] == ["sa métrique dans la bande apprise, en partie apprise de ses semblables"]
+
+
 def test_ok_says_what_is_watched() -> None:
     assert said() == (OK, ["7 metrics within their learned bands, last data 10:31"])
     some = said(watched=replace(SEVEN, judged=5))
