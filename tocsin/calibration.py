@@ -8,12 +8,13 @@ series whose past says nothing of their future.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tocsin.model import Floats
+from tocsin.model import Bools, Floats, Ints
 
 BODY = (0.3, 0.1)
 """Probabilities of being exceeded at which the body is kept; between them surprise is linear in the deviation."""
@@ -30,34 +31,78 @@ HIGHEST = 300.0
 """No surprise is larger; numbers beyond it say nothing more."""
 LIMIT = 3.0
 """The surprise at which bands are drawn: one in a thousand."""
+SHORT = 64
+"""Rows up to this length are sorted where a few of their ranks are asked for: it takes no longer."""
+LONG = 1024
+"""Rows longer than this are sampled before they are sorted."""
+SAMPLED = 17
+"""One value in this many is in the sample; no divisor of the buckets of a day, so that each day shows another part of it."""
+BLOCK = 16384
+"""Values judged at once: few enough for the cache."""
 _TINY = 1e-12
-
-
-def ordered(values: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
-    """Values sorted along the last axis, NaN last, and how many are not NaN."""
-    result = np.sort(values, axis=-1)
-    return result, values.shape[-1] - np.isnan(result).sum(axis=-1)
+_LEAST = np.float32(1e-45)
 
 
 def quantiles(values: NDArray[np.floating], *shares: float) -> list[NDArray[np.floating]]:
     """Quantiles along the last axis, NaN left out, interpolated; NaN where there is nothing. No warnings."""
-    if not values.shape[-1]:
+    width = values.shape[-1]
+    if not width:
         return [np.full(values.shape[:-1], np.nan) for _ in shares]
-    result, count = ordered(values)
+    if np.isnan(values).any():
+        return _quantiles_of_some(values, shares)
+    places = [(width - 1) * share for share in shares]
+    wanted = {int(place) for place in places} | {min(int(place) + 1, width - 1) for place in places}
+    rising = np.sort(values, axis=-1) if width <= SHORT else np.partition(values, sorted(wanted), axis=-1)
+    found = []
+    for place in places:
+        low, high = rising[..., int(place)], rising[..., min(int(place) + 1, width - 1)]
+        found.append(np.asarray(low + (high - low) * (place - int(place)), rising.dtype))
+    return found
+
+
+def _quantiles_of_some(values: NDArray[np.floating], shares: Sequence[float]) -> list[NDArray[np.floating]]:
+    """`quantiles` of rows that have holes, each as many as it likes."""
+    rising = np.sort(values, axis=-1)
+    last = np.maximum(values.shape[-1] - 1 - np.count_nonzero(np.isnan(values), axis=-1), 0)
     found = []
     for share in shares:
-        place = np.maximum(count - 1, 0) * share
+        place = last * share
         below = place.astype(np.int64)
-        above = np.minimum(below + 1, np.maximum(count - 1, 0))
-        low = np.take_along_axis(result, below[..., None], axis=-1)[..., 0]
-        high = np.take_along_axis(result, above[..., None], axis=-1)[..., 0]
-        found.append(np.asarray(low + (high - low) * (place - below), result.dtype))
+        above = np.minimum(below + 1, last)
+        low = np.take_along_axis(rising, below[..., None], axis=-1)[..., 0]
+        high = np.take_along_axis(rising, above[..., None], axis=-1)[..., 0]
+        found.append(np.asarray(low + (high - low) * (place - below), rising.dtype))
     return found
 
 
 def median(values: NDArray[np.floating]) -> NDArray[np.floating]:
     """Median along the last axis, NaN left out; NaN where there is nothing. No warnings."""
     return quantiles(values, 0.5)[0]
+
+
+def largest(values: NDArray[np.float32], most: int) -> NDArray[np.float32]:
+    """The `most` largest of each row (n_rows, n), largest first; 0 for those that are not above 0.
+
+    Sorting is what costs. A sample of the row tells beyond which value they lie, and only what is beyond is sorted.
+    """
+    n_rows, width = values.shape
+    sample = np.sort(values[:, ::SAMPLED], axis=1)
+    seen = sample.shape[1]
+    expected = most / width * seen
+    back = seen - 1 - int(expected + 3.0 * np.sqrt(expected) + 1.0)
+    if back < 0 or width <= LONG:
+        return np.maximum(np.sort(values, axis=1)[:, : -most - 1 : -1], np.float32(0))
+    beyond = np.maximum(sample[:, back, None], _LEAST)
+    chosen = values >= beyond
+    count = _counted(chosen)
+    result = np.zeros((n_rows, max(most, int(count.max(initial=0)))), np.float32)
+    result[np.arange(result.shape[1]) < count[:, None]] = values.ravel()[np.flatnonzero(chosen)]
+    result = np.sort(result, axis=1)[:, : -most - 1 : -1]
+    # A row whose sample was not like the rest of it.
+    wrong = np.flatnonzero((count < most) & (beyond[:, 0] > _LEAST))
+    if len(wrong):
+        result[wrong] = np.maximum(np.sort(values[wrong], axis=1)[:, : -most - 1 : -1], np.float32(0))
+    return result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,22 +131,23 @@ class Tails:
         if not width:
             nothing = np.full(len(deviations), np.nan)
             return cls(common=nothing, rare=nothing, far=nothing, far_surprise=nothing, steepness=nothing)
-        rising = np.sort(np.where(np.isnan(deviations), np.float32(-1), deviations.astype(np.float32, copy=False)), axis=1)
-        some = width - np.count_nonzero(rising <= 0, axis=1)
-        count = width - np.count_nonzero(rising < 0, axis=1)
+        known = np.fmax(deviations.astype(np.float32, copy=False), np.float32(-1))
+        some, count = _counted(known > 0), _counted(known >= 0)
+        falling = largest(known, min(width, int(np.ceil(BODY[0] * (width + 1)))))
+        rows = np.arange(len(falling))
 
         def exceeded(share: float) -> Floats:
-            rank = np.clip(np.ceil(share * (count + 1)).astype(np.int64), 1, width)
-            return np.maximum(np.take_along_axis(rising, (width - rank)[:, None], axis=1)[:, 0].astype(np.float64), 0.0)
+            rank = np.maximum(np.ceil(share * (count + 1)).astype(np.int64), 1)
+            return np.asarray(falling[rows, np.minimum(rank, width) - 1], np.float64)
 
         common, rare, far = exceeded(BODY[0]), exceeded(BODY[1]), exceeded(TAIL)
-        beyond = np.minimum(np.floor(TAIL * (count + 1)).astype(np.int64), some)
-        most = max(1, int(beyond.max(initial=1)))
-        excess = rising[:, ::-1][:, :most].astype(np.float64) - far[:, None]
-        inside = np.arange(most) < beyond[:, None]
-        cut = np.minimum((WINSOR * beyond).astype(np.int64), most - 1)
-        highest = np.take_along_axis(excess, cut[:, None], axis=1)
-        total = np.where(inside, np.minimum(excess, highest), 0.0).sum(axis=1) / (1.0 - WINSOR * (beyond >= 1 / WINSOR))
+        beyond = np.minimum((TAIL * (count + 1)).astype(np.int64), some)
+        cut = (WINSOR * beyond).astype(np.int64)
+        # What is not beyond `far` adds nothing, so that the sum needs no rank of its own.
+        top = falling[:, : max(1, int(beyond.max(initial=1)))].astype(np.float64)
+        np.minimum(top, falling[rows, cut, None], out=top)
+        top -= far[:, None]
+        total = np.maximum(top, 0.0, out=top).sum(axis=1) / (1.0 - WINSOR * (beyond >= 1 / WINSOR))
         body = np.where(far > 0, far / -np.log(TAIL), 1.0)
         mean = np.maximum((total + PRIOR * body) / (beyond + PRIOR), np.maximum(far / STEEPEST, _TINY))
         chance = np.where(far > 0, TAIL, np.minimum(TAIL, (some + 1) / (count + 1)))
@@ -131,13 +177,30 @@ class Tails:
 
     def surprise(self, deviation: NDArray[np.floating]) -> Floats:
         """Surprise of deviations (n_rows, n_buckets), all >= 0; NaN stays NaN, 0 is never surprising."""
-        first, second = -np.log10(BODY[0]), -np.log10(BODY[1])
-        common, rare, far = self.common[:, None], self.rare[:, None], self.far[:, None]
-        result = first * np.minimum(deviation / np.maximum(common, _TINY), 1.0)
-        result += (second - first) * np.clip((deviation - common) / np.maximum(rare - common, _TINY), 0.0, 1.0)
-        result += (self.far_surprise[:, None] - second) * np.clip((deviation - rare) / np.maximum(far - rare, _TINY), 0.0, 1.0)
-        result += np.maximum(deviation - far, 0.0) * self.steepness[:, None]
-        return np.asarray(np.minimum(result, HIGHEST), np.float64)
+        result = np.empty(deviation.shape)
+        each = max(1, BLOCK // max(1, deviation.shape[1]))
+        for first in range(0, len(deviation), each):
+            rows = slice(first, first + each)
+            self._surprise(deviation[rows], rows, result[rows])
+        return result
+
+    def _surprise(self, deviation: NDArray[np.floating], rows: slice, result: Floats) -> None:
+        """Write the surprise of these rows: a line per piece of the distribution, each going on where the last one ends."""
+        first, second, last = -np.log10(BODY[0]), -np.log10(BODY[1]), self.far_surprise[rows, None]
+        common, rare, far = self.common[rows, None], self.rare[rows, None], self.far[rows, None]
+        np.multiply(deviation, first / np.maximum(common, _TINY), out=result)
+        np.minimum(result, first, out=result)
+        piece = np.empty_like(result)
+        for start, end, rise in ((common, rare, second - first), (rare, far, last - second)):
+            np.subtract(deviation, start, out=piece)
+            piece *= rise / np.maximum(end - start, _TINY)
+            np.minimum(piece, rise, out=piece)
+            result += np.maximum(piece, 0.0, out=piece)
+        np.subtract(deviation, far, out=piece)
+        np.maximum(piece, 0.0, out=piece)
+        piece *= self.steepness[rows, None]
+        result += piece
+        np.minimum(result, HIGHEST, out=result)
 
     def limit(self) -> Floats:
         """The deviation from which on surprise is above `LIMIT`, (n_rows,); infinite where none is."""
@@ -155,3 +218,8 @@ class Tails:
         """What `to_array` gave."""
         common, rare, far, far_surprise, steepness = np.asarray(array, np.float64).T
         return cls(common=common, rare=rare, far=far, far_surprise=far_surprise, steepness=steepness)
+
+
+def _counted(chosen: Bools) -> Ints:
+    """How many of each row (n_rows, n) are chosen, (n_rows,)."""
+    return np.asarray(np.bitwise_count(np.packbits(chosen, axis=1)).sum(axis=1), np.int64)
