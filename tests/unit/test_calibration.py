@@ -48,6 +48,19 @@ def test_many_past_deviations_agree_with_the_definition_too(seed: int) -> None:
     np.testing.assert_allclose(Tails.fit(past, LEAST).surprise(np.tile(row, (len(past), 1))), wanted, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("every", [1, 5, 7, 11, 12, 13, 288])
+@pytest.mark.parametrize("count", [513, 4032, 4044])
+def test_a_long_past_with_a_rhythm_is_ranked_like_any_other(count: int, every: int) -> None:
+    """Long rows are not sorted whole: a few pieces of them tell, whatever comes every so many buckets."""
+    rng = np.random.default_rng(every)
+    past = drawn(every, count=count)
+    past[:, ::every] *= 5.0
+    past[rng.random(past.shape) < np.linspace(0.0, 0.9, len(past))[:, None]] = np.nan
+    row = np.concatenate([np.linspace(0, 20, 40), [1e4, 5e4]])
+    wanted = [[min(naive_tail(line.astype(np.float32).tolist(), LEAST, value), HIGHEST) for value in row] for line in past]
+    np.testing.assert_allclose(Tails.fit(past, LEAST).surprise(np.tile(row, (len(past), 1))), wanted, rtol=1e-5, atol=1e-6)
+
+
 @given(PASTS)
 def test_what_is_further_away_is_never_less_surprising(past: Floats) -> None:
     rising = np.tile(np.sort(np.concatenate([np.linspace(0, 200, 300), np.nan_to_num(past).ravel()])), (len(past), 1))
