@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from tocsin.errors import ConfigError
 from tocsin.model import Floats, Ints
-from tocsin.score import COLUMNS, FIRST_ROWS, Done, Verdict, score_path, score_rows, span_of
+from tocsin.score import Done, score_path
+from tocsin.verdict import COLUMNS, FIRST_ROWS, Verdict, score_rows, span_of
 
 T0 = 1_760_000_400 // 3600 * 3600
 HOUR = 3600

@@ -1,8 +1,9 @@
-"""Replaying a past: windows tile time, nothing of the future is used, and shards make the whole."""
+"""Replaying a past: legs tile time, nothing of the future is used, and shards make the whole."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ from detectors.seasonal import Seasonal
 from detectors.silence import Silence
 from tests.fakes import LevelDetector
 from tocsin.learning import join
-from tocsin.model import Floats, Frame, SeriesIndex, SeriesKey, Window
-from tocsin.scoring import Evaluation, Models, evaluate, learn, relearn, signatures, walk
+from tocsin.model import Frame, SeriesIndex, SeriesKey, Window
+from tocsin.ports import Surroundings
+from tocsin.registry import find
+from tocsin.scoring import AnyDetector, Evaluation, Models, evaluate, learn, legs, signatures, walk
 from tocsin.timegrid import DAY, Calendar
 
 SPAN = 600
@@ -58,31 +61,29 @@ def test_windows_tile_time_and_each_is_judged_by_what_was_learnt_before_it(
     span: int, buckets: int, offset: int, every: int, train: int, data: st.DataObject
 ) -> None:
     every = max(every, span // 10)
-    whole = frame(1, 1, buckets, start=T0 + offset, span=span)
+    whole = frame(1, 2, buckets, start=T0 + offset, span=span)
     begin = whole.window.start + span * data.draw(st.integers(0, buckets))
     detector = LevelDetector(span)
-    told = list(relearn(whole, [detector], train=train, every=every, start=data.draw(st.sampled_from([None, begin]))))
-    if told and told[0][0].start != begin:
+    told = list(legs(whole, [detector], train=train, every=every, start=data.draw(st.sampled_from([None, begin]))))
+    if told and told[0].window.start != begin:
         begin = whole.window.start
-    edges = [begin, *(window.end for window, _ in told)]
-    assert [window.start for window, _ in told] == edges[:-1]
+    edges = [begin, *(leg.window.end for leg in told)]
+    assert [leg.window.start for leg in told] == edges[:-1]
     assert edges[-1] == whole.window.end or not told
-    for window, models in told:
-        assert len(window) > 0
-        for baseline in models.baselines.values():
-            assert whole.window.start <= baseline.trained_on.start < baseline.trained_on.end == window.start
+    for leg in told:
+        assert len(leg.window) > 0
+        # The first bucket that starts when `every` seconds more have passed since the first one, or after it.
+        assert (leg.window.start - begin) % every < span or every < span
+        assert (leg.window.start > whole.window.start and train >= span) == bool(leg.evaluation.fused)
+        for baseline in leg.models_at(leg.window.start).baselines.values():
+            assert whole.window.start <= baseline.trained_on.start < baseline.trained_on.end == leg.window.start
             assert baseline.trained_on.end - baseline.trained_on.start <= train
-        if window.start > whole.window.start and train >= span:
-            assert models.baselines and models.fusions
-    for window, _ in told[1:]:
-        # The first bucket that starts when a refit is due, or after it.
-        assert window.start % every < span or every < span
 
 
-def test_learning_happens_at_the_same_times_of_day_wherever_the_past_begins() -> None:
-    told = [window.start for window, _ in walk(frame(1, 1, 300, start=T0 + 4200), [], train=DAY, every=6 * 3600)]
-    assert told[0] == T0 + 4200
-    assert told[1:] == [T0 + 6 * 3600 * count for count in range(1, 1 + len(told[1:]))]
+def test_learning_begins_anew_a_day_after_the_first_bucket_and_each_day_after() -> None:
+    told = [leg.window.start for leg in legs(frame(1, 2, 300, start=T0 + 4200), [], train=DAY, every=6 * 3600)]
+    assert told == [T0 + 4200 + 6 * 3600 * count for count in range(len(told))]
+    assert len(told) == 9
 
 
 def test_nothing_is_learnt_from_before_the_trailing_history() -> None:
@@ -92,9 +93,52 @@ def test_nothing_is_learnt_from_before_the_trailing_history() -> None:
 
 
 def test_without_a_past_nothing_is_judged() -> None:
-    window, evaluation = next(iter(walk(frame(1, 2, 50), [LevelDetector(SPAN)], train=DAY, every=3600)))
-    assert window.start == T0
-    assert evaluation == Evaluation(scores={}, fused={})
+    first = next(legs(frame(1, 2, 50), [LevelDetector(SPAN)], train=DAY, every=3600))
+    assert first.window.start == T0
+    assert first.evaluation == Evaluation(scores={}, fused={})
+    assert first.models_at(T0) == Models(baselines={}, fusions={})
+
+
+@pytest.mark.parametrize(("components", "metrics", "span"), [(1, 1, 300), (3, 1, 600), (2, 3, 600)])
+def test_a_walk_says_what_learning_and_judging_window_by_window_says(components: int, metrics: int, span: int) -> None:
+    whole = frame(components, metrics, 9 * DAY // span + 31, seed=8, span=span)
+    whole.values[:, 6 * DAY // span :][:, :5] += 30
+    whole.values[-1, 7 * DAY // span :][:40] = np.nan
+    detectors = default_detectors(span)
+    judged = 0
+    for leg in legs(whole, detectors, train=5 * DAY, every=DAY):
+        for begin in range(leg.window.start, leg.window.end, DAY):
+            window = Window(begin, min(begin + DAY, leg.window.end), span)
+            past = Window(max(T0, begin - 5 * DAY), begin, span)
+            models = learn(whole.within(past), detectors) if len(past) else Models(baselines={}, fusions={})
+            plain = evaluate(whole, window, detectors, models)
+            alike(_part(leg.evaluation, window), plain)
+            judged += sum(int(np.isfinite(fused.surprise).sum()) for fused in plain.fused.values())
+            again = leg.models_at(window.end - span)
+            assert again.baselines.keys() == models.baselines.keys()
+            for name, baseline in models.baselines.items():
+                assert again.baselines[name].trained_on.end == baseline.trained_on.end == begin
+                for key, array in baseline.arrays.items():
+                    np.testing.assert_allclose(again.baselines[name].arrays[key], array, rtol=1e-5, atol=1e-9)
+    assert judged > 5 * components * DAY // span
+
+
+def default_detectors(span: int) -> list[AnyDetector]:
+    around = Surroundings(component_type="web", calendar=Calendar("Europe/Paris"), span=span, metrics={}, folder=Path())
+    found = (find("detectors", name) for name in ("seasonal", "novelty", "change", "level", "silence"))
+    return [plugin.build(plugin.settings(), around) for plugin in found]
+
+
+def alike(one: Evaluation, other: Evaluation) -> None:
+    """The same, to rounding."""
+    assert one.scores.keys() == other.scores.keys()
+    assert one.fused.keys() == other.fused.keys()
+    for name, said in other.scores.items():
+        for part in ("surprise", "expected", "lower", "upper"):
+            np.testing.assert_allclose(getattr(one.scores[name], part), getattr(said, part), 1e-6, 1e-9, err_msg=f"{name} {part}")
+    for name, fused in other.fused.items():
+        np.testing.assert_allclose(one.fused[name].surprise, fused.surprise, 1e-6, 1e-9, err_msg=name)
+        np.testing.assert_allclose(one.fused[name].share, fused.share, 1e-6, 1e-9, err_msg=name)
 
 
 @settings(max_examples=40)
@@ -114,17 +158,21 @@ def test_what_comes_later_changes_nothing_that_was_said(cut: int, seed: int) -> 
 
 
 def _first(evaluation: Evaluation, buckets: int) -> Evaluation:
-    def cut(values: Floats) -> Floats:
-        return values[:, :buckets]
+    """The first buckets of what was said."""
+    windows = {said.window for said in evaluation.scores.values()}
+    return _part(evaluation, *(replace(one, end=one.start + buckets * SPAN) for one in windows)) if windows else evaluation
 
+
+def _part(evaluation: Evaluation, window: Window) -> Evaluation:
+    """What was said of these buckets."""
     scores, fused = dict(evaluation.scores), dict(evaluation.fused)
     for name, said in evaluation.scores.items():
-        window = replace(said.window, end=said.window.start + buckets * said.window.span)
-        parts = {part: cut(getattr(said, part)) for part in ("surprise", "expected", "lower", "upper")}
+        columns = window.columns_in(said.window)
+        parts = {part: getattr(said, part)[:, columns] for part in ("surprise", "expected", "lower", "upper")}
         scores[name] = replace(said, window=window, **parts)
     for name, one in evaluation.fused.items():
-        window = replace(one.window, end=one.window.start + buckets * one.window.span)
-        fused[name] = replace(one, window=window, surprise=cut(one.surprise), share=cut(one.share))
+        columns = window.columns_in(one.window)
+        fused[name] = replace(one, window=window, surprise=one.surprise[:, columns], share=one.share[:, columns])
     return Evaluation(scores=scores, fused=fused)
 
 

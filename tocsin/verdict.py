@@ -1,0 +1,252 @@
+"""Rows of one component judged one by one by the daemon's own engine, with nothing of the future.
+
+Rows are put into buckets; the length of a bucket is read off the first rows, so that what comes later cannot change it. Each
+day after the first bucket everything is learnt again from the four weeks before. A row that is late, or second in its bucket,
+is judged by its own value and not learnt from. A row without any value has no surprise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from alerting.judge import JudgeState, Rules, judge, onset
+from tocsin.model import LARGEST, Bools, Floats, Frame, Fused, Ints, Scores, SeriesIndex, SeriesKey, Window
+from tocsin.ports import Surroundings
+from tocsin.registry import find
+from tocsin.scoring import AnyDetector, Evaluation, Models, evaluate, legs, of_series
+from tocsin.timegrid import DAY, Calendar
+
+FIRST_ROWS = 40
+"""Rows the length of a bucket is read off. Nothing is judged before them."""
+TRAIN = 28 * DAY
+EVERY = DAY
+KNOWN = 12 * 3600
+DETECTORS = ("seasonal", "novelty", "change", "level", "silence")
+SPANS = (1, 2, 5, 10, 15, 20, 30, 60, 120, 180, 300, 600, 900, 1800, 3600, 7200, 10800, 14400, 21600, 43200, 86400)
+"""Lengths a bucket can have: all tile a day."""
+COLUMNS = ("surprise", "onset", "alert", "expected", "lower", "upper")
+OWN = ("surprise", "expected", "lower", "upper")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """One value per row, (n,), NaN = not judged: `columns` by the names of `COLUMNS`, `metrics` (n_metrics, 4, n) what is said of
+    each metric by itself, by the names of `OWN`; of no metric unless it was asked for."""
+
+    columns: Mapping[str, Floats]
+    metrics: Floats
+
+
+def score_rows(
+    timestamps: Ints,
+    values: Floats,
+    metrics: Sequence[str],
+    *,
+    timezone: str = "UTC",
+    train_rows: int = 0,
+    detectors: Sequence[str] = DETECTORS,
+    component: str = "",
+    rules: Rules | None = None,
+    per_metric: bool = False,
+) -> Verdict:
+    """Judge rows (n,) with `values` (n, n_metrics) in the order given; each only from itself and the rows before it.
+
+    The first `train_rows`, and the first `FIRST_ROWS`, are learnt from and not judged.
+    """
+    rules = rules or Rules()
+    rows = _Rows.of(timestamps, values, metrics, component)
+    columns = {name: np.full(len(timestamps), np.nan) for name in COLUMNS}
+    own = np.full((len(metrics) if per_metric else 0, len(OWN), len(timestamps)), np.nan)
+    around = Surroundings(component_type="score", calendar=Calendar(timezone), span=rows.span, metrics={}, folder=Path())
+    built = [_built(name, around) for name in detectors]
+    for part in rows.parts():
+        _judge_part(part, built, rules, columns, own)
+    hidden = max(train_rows, FIRST_ROWS)
+    for column in columns.values():
+        column[:hidden] = np.nan
+    own[:, :, :hidden] = np.nan
+    return Verdict(columns=columns, metrics=own)
+
+
+def _built(name: str, around: Surroundings) -> AnyDetector:
+    plugin = find("detectors", name)
+    detector: AnyDetector = plugin.build(plugin.settings(), around)
+    return detector
+
+
+def known_for(span: int) -> int:
+    """Seconds for which a surprise counts as told, so that only a larger one is an onset: half a day, less where buckets are
+    shorter than five minutes and none in buckets of a minute, whose incidents are minutes long and come one after another."""
+    return int(KNOWN * min(1.0, max(0.0, (span - 60) / 240)))
+
+
+def span_of(timestamps: Ints) -> int:
+    """The length of a bucket: the median step between the first rows, down to the next length that tiles a day."""
+    steps = np.diff(timestamps[:FIRST_ROWS])
+    steps = steps[steps > 0]
+    usual = float(np.median(steps)) if len(steps) else 60.0
+    return max((span for span in SPANS if span <= usual * 1.02), default=SPANS[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Rows:
+    """Rows and the bucket of each; `first` marks those that were the first of their bucket and not late."""
+
+    index: SeriesIndex
+    order: Ints
+    span: int
+    values: Floats
+    buckets: Ints
+    first: Bools
+    numbers: Ints
+
+    @classmethod
+    def of(cls, timestamps: Ints, values: Floats, metrics: Sequence[str], component: str) -> _Rows:
+        index = SeriesIndex(SeriesKey(component, metric) for metric in metrics)
+        order = np.array([index.rows[SeriesKey(component, metric)] for metric in metrics])
+        span = span_of(timestamps)
+        buckets = timestamps // span
+        newest = np.maximum.accumulate(buckets) if len(buckets) else buckets
+        first = np.ones(len(buckets), np.bool_)
+        first[1:] = buckets[1:] > newest[:-1]
+        by_row = np.empty((len(metrics), len(timestamps)))
+        by_row[order] = np.where(np.abs(values) <= LARGEST, values, np.nan).T
+        return cls(
+            index=index, order=order, span=span, values=by_row, buckets=buckets, first=first, numbers=np.arange(len(buckets))
+        )
+
+    def parts(self) -> Iterator[_Rows]:
+        """Cut where nothing came for so long that all of it is forgotten."""
+        newest = np.maximum.accumulate(self.buckets) if len(self.buckets) else self.buckets
+        cuts = np.flatnonzero(np.diff(newest) * self.span > TRAIN) + 1
+        for numbers in np.split(np.arange(len(self.buckets)), cuts):
+            if len(numbers):
+                yield replace(
+                    self,
+                    values=self.values[:, numbers],
+                    buckets=self.buckets[numbers],
+                    first=self.first[numbers],
+                    numbers=self.numbers[numbers],
+                )
+
+    @property
+    def frame(self) -> Frame:
+        """The rows that were first in their bucket."""
+        buckets = self.buckets[self.first]
+        window = Window(int(buckets[0]) * self.span, (int(buckets[-1]) + 1) * self.span, self.span)
+        values = np.full((len(self.index), len(window)), np.nan)
+        values[:, buckets - buckets[0]] = self.values[:, self.first]
+        return Frame.of(self.index, window, values)
+
+
+def _judge_part(part: _Rows, detectors: Sequence[AnyDetector], rules: Rules, columns: Mapping[str, Floats], own: Floats) -> None:
+    """Fill in what is said of the rows of `part`."""
+    frame = part.frame
+    empty: Bools = np.asarray(np.isnan(frame.values).all(axis=0))
+    remembered = known_for(part.span) // part.span
+    places = part.buckets - frame.window.start // part.span
+    on_time, late = np.flatnonzero(part.first), np.flatnonzero(~part.first)
+    said, each = np.full((4, len(empty)), np.nan), np.full((len(own), 4, len(empty)), np.nan)
+    # What is said of late rows has places of its own.
+    told, height = np.full((4, len(late)), np.nan), np.full(len(late), -np.inf)
+    surprise: dict[str, Floats] = {}
+    for leg in legs(frame, detectors, train=TRAIN, every=EVERY):
+        if not leg.evaluation.scores:
+            continue
+        inside = leg.window.columns_in(frame.window)
+        said[:, inside] = _said(leg.evaluation, detectors)
+        # A row without a value says nothing that could be surprising; that it is silent shows in `alert`.
+        said[0, inside][empty[inside]] = np.nan
+        if len(own):
+            each[:, :, inside] = _per_metric(leg.evaluation, detectors)[part.order]
+        for signature, fused in leg.evaluation.fused.items():
+            surprise.setdefault(signature, np.full((1, len(empty)), np.nan))[:, inside] = fused.surprise
+        for number in np.flatnonzero((places[late] >= inside.start) & (places[late] < inside.stop)).tolist():
+            row, bucket = int(late[number]), int(places[late[number]])
+            again = _judge_late(part, frame, row, bucket, detectors, leg.models_at(bucket * part.span + frame.window.start))
+            told[:, number] = _said(again, detectors)[:, 0]
+            height[number] = np.fmax.reduce(said[0, max(0, bucket - remembered) : bucket + 1], initial=-np.inf)
+            if len(own):
+                own[:, :, part.numbers[row]] = _per_metric(again, detectors)[part.order, :, 0]
+    told[0, np.isnan(part.values[:, late]).all(axis=0)] = np.nan
+    alert = _alert(frame, surprise, rules)
+    new = onset(said[:1], remembered)[0]
+    own[:, :, part.numbers[on_time]] = each[:, :, places[on_time]]
+    _fill(columns, part.numbers[on_time], said[:, places[on_time]], new[places[on_time]], alert[places[on_time]])
+    new = np.where(np.isnan(told[0]), np.nan, np.where(told[0] > height, told[0], 0.0))
+    _fill(columns, part.numbers[late], told, new, alert[places[late]])
+
+
+def _alert(frame: Frame, surprise: Mapping[str, Floats], rules: Rules) -> Bools:
+    """In which buckets an incident of any signature is open, (n_buckets,)."""
+    alert = np.zeros(len(frame.window), np.bool_)
+    # Who caused it is not asked.
+    share = np.broadcast_to(np.nan, frame.values.shape)
+    for signature, values in surprise.items():
+        fused = Fused(index=frame.index, window=frame.window, surprise=values, share=share)
+        alert |= judge(fused, (), JudgeState(), rules, "score", signature).alert[0]
+    return alert
+
+
+def _judge_late(part: _Rows, frame: Frame, row: int, bucket: int, detectors: Sequence[AnyDetector], models: Models) -> Evaluation:
+    """Judge a row by its own values, as if it had been the first of its bucket."""
+    back = max((detector.lookback for detector in of_series(detectors)), default=0) // part.span
+    columns = slice(max(0, bucket - back), bucket + 1)
+    starts = frame.window.start + columns.start * part.span, frame.window.start + columns.stop * part.span
+    values = frame.values[:, columns].copy()
+    values[:, -1] = part.values[:, row]
+    alone = Frame.of(part.index, Window(*starts, part.span), values)
+    return evaluate(alone, Window(starts[1] - part.span, starts[1], part.span), detectors, models)
+
+
+def _said(evaluation: Evaluation, detectors: Sequence[AnyDetector]) -> Floats:
+    """Surprise, expected, lower and upper of the component, (4, n_buckets): the most surprising signature's, and of the
+    metric with the greatest share in it."""
+    said = np.full((4, 0), np.nan)
+    for signature, fused in evaluation.fused.items():
+        scores = [
+            evaluation.scores[one.name] for one in detectors if one.signature == signature and one.name in evaluation.scores
+        ]
+        width = fused.surprise.shape[1]
+        if said.shape[1] != width:
+            said = np.full((4, width), np.nan)
+        row = np.argmax(fused.share, axis=0)
+        at = np.arange(width)
+        bands = _bands(scores)[:, row, at]
+        surprise = fused.surprise[0]
+        higher = ~np.isnan(surprise) & ~(surprise <= said[0])
+        said[0] = np.where(higher, surprise, said[0])
+        drawn = ~np.isnan(bands[0]) & (higher | np.isnan(said[1]))
+        said[1:] = np.where(drawn, bands, said[1:])
+    return said
+
+
+def _per_metric(evaluation: Evaluation, detectors: Sequence[AnyDetector]) -> Floats:
+    """Surprise, expected, lower and upper of each row of the index, (n_series, 4, n_buckets)."""
+    scores = [evaluation.scores[one.name] for one in detectors if one.name in evaluation.scores]
+    surprise = np.fmax.reduce([one.surprise for one in scores])
+    return np.stack([surprise, *_bands(scores)], axis=1)
+
+
+def _bands(scores: Sequence[Scores]) -> Floats:
+    """Expected, lower and upper of each row and bucket, (3, n_series, n_buckets): of the most surprised detector that expects
+    something there."""
+    said = np.stack([np.where(np.isnan(one.expected) | np.isnan(one.surprise), -1.0, one.surprise) for one in scores])
+    strongest = np.argmax(said, axis=0)[None]
+    return np.stack(
+        [
+            np.take_along_axis(np.stack([getattr(one, name) for one in scores]), strongest, axis=0)[0]
+            for name in ("expected", "lower", "upper")
+        ]
+    )
+
+
+def _fill(columns: Mapping[str, Floats], rows: Ints, said: Floats, new: Floats, alert: Bools) -> None:
+    for name, values in zip(("surprise", "expected", "lower", "upper"), said, strict=True):
+        columns[name][rows] = values
+    columns["onset"][rows] = new
+    columns["alert"][rows] = np.where(np.isnan(said[0]) & ~alert, np.nan, alert)
