@@ -9,17 +9,20 @@ change, however far it is from the incident it came out of. Fails on series that
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.learnt import learnt_of
+from detectors.learnt import NARROW, blocks, laid, learnt_of, narrow, slabs
 from detectors.scales import facts_of, mattering, one_sided
+from detectors.walking import past, refitted
 from tocsin.calibration import HIGHEST, Tails
-from tocsin.model import Baseline, Fitted, Floats, Frame, Metric, Scores, Window
-from tocsin.ports import Plugin, Surroundings
+from tocsin.model import Baseline, Fitted, Floats, Frame, Metric, Scores, SeriesIndex, Window
+from tocsin.ports import Plugin, Stretch, Surroundings
 from tocsin.settings import Settings
 from tocsin.timegrid import DAY
 
@@ -28,7 +31,7 @@ REHEARSAL = 14
 LEAST_VALUES = 40
 """Nothing is judged before a series had that many values."""
 MEMORY = 16
-"""Buckets before the one that is judged."""
+"""Buckets before the one that is judged; a power of two."""
 FORGET = 0.2
 """Each bucket counts that part less than the one after it."""
 TOGETHER = 3
@@ -37,6 +40,8 @@ LATELY = 600
 """Seconds between the five earlier values whose median is where the last hour mostly was; a bucket at least."""
 BACK = 0.25
 """A value this much nearer to there than to the recent mean has come back."""
+EXACT = 1e-12
+"""Distances of this part of a value are nothing but rounding."""
 CAP = 12.0
 """Surprise that one bucket counts for at most."""
 
@@ -62,63 +67,119 @@ class Change:
 
     @property
     def lookback(self) -> int:
-        return (max(MEMORY, 5 * self._apart) + TOGETHER - 1) * self.span
+        return (self._reach + TOGETHER - 1) * self.span
 
     @property
     def _apart(self) -> int:
         return max(1, LATELY // self.span)
 
+    @property
+    def _reach(self) -> int:
+        """Buckets before one that its own deviation needs."""
+        return max(MEMORY, 5 * self._apart)
+
+    @property
+    def _learnt_from(self) -> int:
+        return REHEARSAL * DAY // self.span
+
     def fit(self, history: Frame) -> Fitted:
         """Learn from the last two weeks, which are the rehearsal."""
-        buckets = min(len(history.window), REHEARSAL * DAY // self.span)
-        window = Window(history.window.end - buckets * self.span, history.window.end, self.span)
-        first = max(0, len(history.window) - buckets - self.lookback // self.span)
-        values = history.values[:, first:]
         facts = facts_of(history.index, self.metrics)
-        distance = unless_back(values - recent_mean(values), values, 0, self._apart)
-        far = mattering(distance, facts)[:, len(history.window) - buckets - first :].astype(np.float32)
-        tails = Tails.fit(far, LEAST_VALUES)
-        outright = _outright(far, tails)
-        arrays = {**facts, "tails": tails.to_array(), "outright": outright.astype(np.float32)}
-        surprise = _together(_surprise(far, tails, outright), far)
-        unknown = np.broadcast_to(np.nan, surprise.shape)
-        return Fitted(
-            baseline=Baseline(
-                detector=self.name,
-                index=history.index,
-                trained_on=history.window,
-                arrays=arrays,
-                facts={"format": 1, "span": self.span, "memory": MEMORY, "forget": FORGET},
-            ),
-            rehearsal=Scores(
-                index=history.index, window=window, surprise=surprise, expected=unknown, lower=unknown, upper=unknown
-            ),
-        )
+        first = max(0, len(history.window) - self._learnt_from)
+        far = self._deviations(history.values, facts, first)[1].astype(np.float32)
+        return self._fitted(history.index, history.window, facts, far, *_learnt(far))
 
     def score(self, frame: Frame, baseline: Baseline, window: Window | None = None) -> Scores:
-        """Judge every bucket against those before it in the frame."""
+        """Judge every bucket against those before it in the frame. Which buckets are asked for together, and where the frame
+        begins, changes no more than the last digits."""
         own, there = learnt_of(frame.index, baseline)
         window = window or frame.window
         columns = window.columns_in(frame.window)
-        before = max(0, columns.start - TOGETHER + 1)
-        values = frame.values[:, max(0, before - MEMORY) : columns.stop]
-        expected = recent_mean(values, before - max(0, before - MEMORY))
-        distance = frame.values[:, before : columns.stop] - expected
-        tails = Tails.from_array(own["tails"])
-        far = mattering(unless_back(distance, frame.values[:, : columns.stop], before, self._apart), own)
-        inside = slice(columns.start - before, None)
-        surprise = _together(_surprise(far, tails, own["outright"]), far)[:, inside]
-        expected = expected[:, inside]
-        unjudged = (np.isnan(tails.far) | ~there)[:, None]
-        surprise[np.broadcast_to(unjudged, surprise.shape)] = np.nan
-        lower, upper = one_sided(np.where(unjudged, np.nan, expected), tails.limit()[:, None], own)
-        return Scores(
-            index=frame.index,
-            window=window,
-            surprise=surprise,
-            expected=np.where(unjudged, np.nan, expected),
-            lower=lower,
-            upper=upper,
+        first = max(0, columns.start - TOGETHER + 1)
+        said = np.empty((4, len(frame.index), len(window)))
+        for rows in slabs(len(frame.index), columns.stop - max(0, first - self._reach)):
+            mine = {name: array[rows] for name, array in own.items()}
+            expected, far = self._deviations(frame.values[rows, : columns.stop], mine, first)
+            _say(mine, far, expected[:, columns.start - first :], said[:, rows])
+        said[:, ~there] = np.nan
+        surprise, expected, lower, upper = said
+        return Scores(index=frame.index, window=window, surprise=surprise, expected=expected, lower=lower, upper=upper)
+
+    def walk(self, frame: Frame, windows: Sequence[Window], train: int) -> Iterator[Stretch]:
+        """As `WalkingDetector.walk`. Every deviation is computed once; many windows are learnt and judged together."""
+        learnt_from = self._learnt_from
+        if train < learnt_from * self.span + self.lookback:
+            yield from refitted(self, frame, windows, train)
+            return
+        facts = facts_of(frame.index, self.metrics)
+        count = len(frame.index)
+        kept, done = np.empty((count, 0)), 0
+        for block in blocks(windows, count, learnt_from):
+            places = [window.columns_in(frame.window) for window in block]
+            first, last = max(0, places[0].start - learnt_from), places[-1].stop
+            # What the block before this one has seen already.
+            kept, done = (kept[:, kept.shape[1] - done + first :], done) if done > first else (np.empty((count, 0)), first)
+            expected, fresh = self._deviations(frame.values[:, :last], facts, done)
+            kept, done = np.concatenate([kept, fresh], axis=1), last
+            small = kept.astype(np.float32)
+            starts = np.array([place.start - first for place in places])
+            lengths = [place.stop - place.start for place in places]
+            longest = max(lengths)
+            tails, outright = _learnt(laid(small, starts - learnt_from, learnt_from).reshape(-1, learnt_from))
+            many = {name: np.repeat(array, len(block)) for name, array in facts.items()} | {"tails": tails, "outright": outright}
+            far = laid(kept, starts - TOGETHER + 1, longest + TOGETHER - 1).reshape(-1, longest + TOGETHER - 1)
+            asked = laid(expected, starts - (last - first - expected.shape[1]), longest).reshape(-1, longest)
+            said = np.empty((4, *asked.shape))
+            _say(many, far, asked, said)
+            by_window = said.reshape(4, count, len(block), longest)
+            tails, outright = tails.reshape(count, len(block), -1), outright.reshape(count, len(block))
+            for number, window in enumerate(block):
+                surprise, around, lower, upper = by_window[:, :, number, : lengths[number]]
+                here = slice(max(0, starts[number] - learnt_from), starts[number])
+                trained_on = past(frame.window, window, train)
+                yield Stretch(
+                    scores=Scores(index=frame.index, window=window, surprise=surprise, expected=around, lower=lower, upper=upper),
+                    fitted=partial(
+                        self._fitted, frame.index, trained_on, facts, small[:, here], tails[:, number], outright[:, number]
+                    ),
+                )
+
+    def _deviations(self, values: Floats, facts: Mapping[str, NDArray[Any]], first: int) -> tuple[Floats, Floats]:
+        """What is expected, and how far from it each value is where it matters, from column `first` on."""
+        begin = max(0, first - self._reach)
+        shape = len(values), values.shape[1] - first
+        order: Literal["C", "F"] = "F" if shape[1] <= NARROW else "C"
+        expected, far = np.empty(shape, order=order), np.empty(shape, order=order)
+        for rows in slabs(len(values), values.shape[1] - begin):
+            part = narrow(values[rows, begin:])
+            expected[rows] = recent_mean(part, first - begin)
+            distance = unless_back(part[:, first - begin :] - expected[rows], part, first - begin, self._apart)
+            far[rows] = mattering(distance, {name: array[rows] for name, array in facts.items()})
+        return expected, far
+
+    def _fitted(
+        self,
+        index: SeriesIndex,
+        trained_on: Window,
+        facts: Mapping[str, NDArray[Any]],
+        far: NDArray[np.float32],
+        tails: NDArray[np.float32],
+        outright: NDArray[np.float32],
+    ) -> Fitted:
+        """What was learnt of the deviations of the last days learnt from, and what is said of them."""
+        learnt = Tails.from_array(tails)
+        surprise = _together(_surprise(far, learnt, learnt.limit(), outright), far.shape[1])
+        unknown = np.broadcast_to(np.nan, surprise.shape)
+        window = Window(trained_on.end - far.shape[1] * self.span, trained_on.end, self.span)
+        return Fitted(
+            baseline=Baseline(
+                detector=self.name,
+                index=index,
+                trained_on=trained_on,
+                arrays={**facts, "tails": tails, "outright": outright},
+                facts={"format": 1, "span": self.span, "memory": MEMORY, "forget": FORGET},
+            ),
+            rehearsal=Scores(index=index, window=window, surprise=surprise, expected=unknown, lower=unknown, upper=unknown),
         )
 
 
@@ -128,8 +189,9 @@ def unless_back(distance: Floats, values: Floats, first: int, apart: int) -> Flo
     a, b, c, d, e = (_earlier(values, first, number * apart) for number in range(1, 6))
     low, high = np.maximum(np.minimum(a, b), np.minimum(c, d)), np.minimum(np.maximum(a, b), np.maximum(c, d))
     lately = np.maximum(np.minimum(e, low), np.minimum(np.maximum(e, low), high))
-    with np.errstate(invalid="ignore"):
-        back = np.abs(values[:, first:] - lately) < BACK * np.abs(distance)
+    present, size = values[:, first:], np.abs(distance)
+    back = np.abs(present - lately) < BACK * size
+    back |= size <= EXACT * np.abs(present)
     return np.where(back, 0.0, distance)
 
 
@@ -144,61 +206,82 @@ def _earlier(values: Floats, first: int, buckets: int) -> Floats:
 def recent_mean(values: Floats, first: int = 0) -> Floats:
     """Exponentially weighted mean of the `MEMORY` buckets before each one from column `first` on, unknown ones left out; the
     value itself where none of them is known (nothing to compare it with), (n_series, n_buckets - first)."""
-    known = ~np.isnan(values)
-    total, weight = _weighted(np.where(known, values, 0.0), first), _weighted(known.astype(np.float64), first)
-    own = values[:, first:]
-    return np.where(weight > 0, total / np.maximum(weight, 1e-300), own)
+    weight = _weighted(np.ones((1, values.shape[1])), first)
+    mean = _weighted(values, first)
+    mean /= np.where(weight > 0, weight, np.nan)
+    holes = np.flatnonzero(np.isnan(mean).any(axis=1))
+    if len(holes):
+        some = values[holes]
+        known = ~np.isnan(some)
+        total, weight = _weighted(np.where(known, some, 0.0), first), _weighted(known.astype(np.float64), first)
+        mean[holes] = np.where(weight > 0, total / np.where(weight > 0, weight, 1.0), some[:, first:])
+    return mean
 
 
 def _weighted(values: Floats, first: int) -> Floats:
-    """Weighted sum of the `MEMORY` values before each column from `first` on; each step doubles how far it reaches. Where the
-    columns begin changes no digit of what is said of later ones."""
+    """Weighted sum of the `MEMORY` values before each column from `first` on."""
     keep, width = 1.0 - FORGET, values.shape[1] - first
     if width <= TOGETHER:
-        # The same additions in the same order, without those that nobody asked for: a tick.
-        total = np.empty((len(values), width))
-        for column in range(width):
-            part = np.zeros((len(values), MEMORY))
-            before = values[:, max(0, first + column - MEMORY) : first + column][:, ::-1]
-            part[:, : before.shape[1]] = before
-            reach = 1
-            while part.shape[1] > 1:
-                part = part[:, 0::2] + keep**reach * part[:, 1::2]
-                reach *= 2
-            total[:, column] = part[:, 0]
-        return total
-    result = np.zeros_like(values)
-    result[:, 1:] = values[:, :-1]
+        back = first + np.arange(width) - np.arange(values.shape[1])[:, None] - 1
+        weights = np.where((back >= 0) & (back < MEMORY), keep ** np.clip(back, 0, MEMORY), 0.0)
+        return (weights.T @ values.T).T
+    begin = max(0, first - MEMORY)
+    sums = np.zeros((len(values), MEMORY + width - 1))
+    sums[:, MEMORY - first + begin :] = values[:, begin:-1]
     reach = 1
-    while reach < MEMORY:
-        later = result.copy()
-        later[:, reach:] += keep**reach * result[:, : max(0, result.shape[1] - reach)]
-        result, reach = later, 2 * reach
-    return result[:, first:]
+    while reach < MEMORY:  # each step doubles how far it reaches
+        sums = sums[:, reach:] + keep**reach * sums[:, :-reach]
+        reach *= 2
+    return sums
+
+
+def _learnt(far: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The tails of deviations (n_rows, n) as an array, and how steep they are outright."""
+    tails = Tails.fit(far, LEAST_VALUES)
+    return tails.to_array(), _outright(far, tails).astype(np.float32)
 
 
 def _outright(far: NDArray[np.floating], tails: Tails) -> Floats:
     """Orders of magnitude per unit of deviation beyond surprise 3: as the body of the distribution falls, where that is steeper
     than the tail. Incidents in the past make the tail flatter, never the body."""
-    usual = np.where(np.isnan(far), 0.0, np.minimum(far, np.nan_to_num(tails.far)[:, None].astype(far.dtype)))
-    mean = usual.sum(axis=1, dtype=np.float64) / np.maximum(np.count_nonzero(~np.isnan(far), axis=1), 1)
+    usual = np.fmin(far, np.nan_to_num(tails.far)[:, None].astype(far.dtype))
+    known = ~np.isnan(far)
+    mean = usual.sum(axis=1, dtype=np.float64, where=known) / np.maximum(np.count_nonzero(known, axis=1), 1)
     steep = 1.0 / (np.log(10.0) * np.where(mean > 0, mean, np.inf))
     return np.asarray(np.maximum(steep, tails.steepness), np.float64)
 
 
-def _surprise(far: NDArray[np.floating], tails: Tails, outright: NDArray[np.floating]) -> Floats:
+def _say(own: Mapping[str, NDArray[Any]], far: Floats, expected: Floats, said: Floats) -> None:
+    """Write surprise, expected, lower and upper (4, n_rows, n_buckets); `far` begins earlier, for the mean over three buckets."""
+    tails = Tails.from_array(own["tails"])
+    limit = tails.limit()
+    said[0] = _together(_surprise(far, tails, limit, own["outright"]), expected.shape[1])
+    said[1] = expected
+    np.copyto(said[1], np.nan, where=np.isnan(limit)[:, None])
+    said[2], said[3] = one_sided(said[1], limit[:, None], own)
+
+
+def _surprise(far: NDArray[np.floating], tails: Tails, limit: Floats, outright: NDArray[np.floating]) -> Floats:
     surprise = tails.surprise(far)
-    surprise += np.maximum(far - tails.limit()[:, None], 0.0) * (outright - tails.steepness)[:, None]
-    return np.minimum(surprise, HIGHEST)
+    more = far - limit[:, None]
+    np.maximum(more, 0.0, out=more)
+    more *= (outright - tails.steepness)[:, None]
+    surprise += more
+    return np.minimum(surprise, HIGHEST, out=surprise)
 
 
-def _together(surprise: Floats, far: NDArray[np.floating]) -> Floats:
-    """Mean of the capped surprises of each bucket and the two before it; unknown ones are no evidence. NaN where unknown."""
-    capped = np.minimum(np.where(np.isnan(surprise), 0.0, surprise), CAP)
-    total = capped.copy()
+def _together(surprise: Floats, width: int) -> Floats:
+    """Mean of the capped surprises of each of the last `width` buckets and the two before it; unknown ones are no evidence.
+    NaN where unknown."""
+    first = surprise.shape[1] - width
+    capped = np.fmax(np.minimum(surprise, CAP), 0.0)
+    total = capped[:, first:].copy(order="K")
     for back in range(1, TOGETHER):
-        total[:, back:] += capped[:, : max(0, total.shape[1] - back)]
-    return np.where(np.isnan(far) | np.isnan(surprise), np.nan, total / TOGETHER)
+        lacking = max(0, back - first)
+        total[:, lacking:] += capped[:, first + lacking - back : max(0, surprise.shape[1] - back)]
+    total /= TOGETHER
+    np.copyto(total, np.nan, where=np.isnan(surprise[:, first:]))
+    return total
 
 
 def _build(_settings: ChangeSettings, surroundings: Surroundings) -> Change:

@@ -1,14 +1,23 @@
-"""A baseline's arrays by the rows of a frame, and several surprises of one detector as one."""
+"""A baseline's arrays by the rows of a frame, several surprises of one detector as one, and large frames piece by piece."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tocsin.model import Baseline, Bools, Floats, SeriesIndex
+from tocsin.model import Baseline, Bools, Floats, Ints, SeriesIndex, Window
+
+SLAB = 1 << 16
+"""Values worked on at once, so that what is in between stays in the cache."""
+BLOCK = 1 << 19
+"""Values of several windows, and of what each of them learns from, that are laid out side by side."""
+NARROW = 64
+"""Columns up to which it is faster to have those of a bucket, and not those of a series, next to one another."""
+
+N = TypeVar("N", bound=np.floating)
 
 
 def learnt_of(index: SeriesIndex, baseline: Baseline, *, besides: str = "") -> tuple[dict[str, NDArray[Any]], Bools]:
@@ -32,3 +41,39 @@ def agreed(said: Sequence[Floats], judged: Bools) -> Floats:
     known = ~np.isnan(heard)
     mean = np.where(known, heard, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
     return np.where(judged, mean, np.nan)
+
+
+def slabs(n_series: int, n_buckets: int) -> Iterator[slice]:
+    """The rows of so large an array in pieces that are worked on one after the other."""
+    each = max(1, SLAB // max(1, n_buckets))
+    for first in range(0, n_series, each):
+        yield slice(first, min(n_series, first + each))
+
+
+def narrow(values: Floats) -> Floats:
+    """The same values; where they are few columns of many rows, each column in one piece."""
+    return values if values.shape[1] > NARROW or values.strides[0] == values.itemsize else np.asfortranarray(values)
+
+
+def blocks(windows: Sequence[Window], n_series: int, learnt_from: int) -> Iterator[Sequence[Window]]:
+    """Neighbouring windows that are learnt and judged together, each from `learnt_from` buckets before it."""
+    first = cells = 0
+    for place, window in enumerate(windows):
+        cells += n_series * (learnt_from + len(window))
+        if cells > BLOCK and place > first:
+            yield windows[first:place]
+            first, cells = place, n_series * (learnt_from + len(window))
+    if first < len(windows):
+        yield windows[first:]
+
+
+def laid(values: NDArray[N], starts: Ints, width: int) -> NDArray[N]:
+    """So many columns from each of the starts on, (n_series, n_starts, width); NaN outside."""
+    result = np.empty((len(values), len(starts), width), values.dtype)
+    for place, start in enumerate(starts.tolist()):
+        part = values[:, max(0, start) : max(0, start + width)]
+        before = min(width, max(0, -start))
+        result[:, place, :before] = np.nan
+        result[:, place, before : before + part.shape[1]] = part
+        result[:, place, before + part.shape[1] :] = np.nan
+    return result

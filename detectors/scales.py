@@ -34,9 +34,13 @@ def facts_of(index: SeriesIndex, metrics: Mapping[str, Metric]) -> dict[str, NDA
 
 def mattering(residual: Floats, facts: Mapping[str, NDArray[Any]]) -> Floats:
     """Size of the residuals (n_series, n_buckets) where they matter, 0 where they do not or are too small to; NaN stays."""
-    matters = np.where(residual > 0, facts["up"][:, None], facts["down"][:, None])
     size = np.abs(residual)
-    return np.where(np.isnan(residual), np.nan, np.where(matters & (size >= facts["least"][:, None]), size, 0.0))
+    for side, where in (("up", np.greater), ("down", np.less)):
+        if not facts[side].all():
+            np.copyto(size, 0.0, where=where(residual, 0.0) & ~facts[side][:, None])
+    if facts["least"].any():
+        np.copyto(size, 0.0, where=size < facts["least"][:, None])
+    return size
 
 
 def one_sided(expected: Floats, limit: Floats, facts: Mapping[str, NDArray[Any]]) -> tuple[Floats, Floats]:

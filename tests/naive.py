@@ -18,7 +18,7 @@ import numpy as np
 
 from detectors import change
 from tocsin import calibration
-from tocsin.model import Aggregate, Desired, Floats, Frame, SeriesIndex, SeriesKey, ServiceKey, Window
+from tocsin.model import Aggregate, Desired, Fitted, Floats, Frame, Scores, SeriesIndex, SeriesKey, ServiceKey, Window
 
 # --- alerting -----------------------------------------------------------------------------------------------------------
 
@@ -386,3 +386,25 @@ def naive_nearest(values: list[float], asked: float, nth: int) -> float:
     """Distance to the nth nearest of the known values."""
     distances = sorted(abs(value - asked) for value in values if not math.isnan(value))
     return distances[nth - 1] if len(distances) >= nth else math.nan
+
+
+# --- the same to rounding -----------------------------------------------------------------------------------------------
+
+
+def same_scores(one: Scores, other: Scores) -> None:
+    """Two ways to the same judgement, to rounding."""
+    assert (one.index, one.window) == (other.index, other.window)
+    for name in ("surprise", "expected", "lower", "upper"):
+        np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-6, atol=1e-9, err_msg=name)
+
+
+def same_fitted(one: Fitted, other: Fitted) -> None:
+    """Two ways to the same knowledge, to rounding."""
+    mine, theirs = one.baseline, other.baseline
+    assert (mine.detector, mine.index, mine.trained_on) == (theirs.detector, theirs.index, theirs.trained_on)
+    assert dict(mine.facts) == dict(theirs.facts)
+    assert set(mine.arrays) == set(theirs.arrays)
+    for name, array in theirs.arrays.items():
+        assert mine.arrays[name].dtype == array.dtype
+        np.testing.assert_allclose(mine.arrays[name], array, rtol=1e-5, atol=1e-9, err_msg=name)
+    same_scores(one.rehearsal, other.rehearsal)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from detectors.change import CAP, MEMORY, TOGETHER, Change, recent_mean
-from tests.naive import naive_recent_mean
+from detectors.walking import refitted
+from tests.naive import naive_recent_mean, same_fitted, same_scores
 from tocsin.model import Direction, Floats, Frame, Metric, Scores, SeriesIndex, SeriesKey, Window
+from tocsin.timegrid import DAY
 
 SPAN = 60
 T0 = 1_767_225_600
@@ -45,12 +48,40 @@ def test_the_recent_mean_is_as_it_is_defined(values: Floats, first: int) -> None
     np.testing.assert_allclose(found, wanted, rtol=1e-7, atol=1e-6)
 
 
-def test_a_tick_says_digit_for_digit_what_a_whole_day_says() -> None:
+def test_a_tick_says_what_a_whole_day_says() -> None:
     values = noise(3, 200)
     values[1, 40:60] = np.nan
     whole = recent_mean(values)
     for at in range(MEMORY, 198):
-        np.testing.assert_array_equal(recent_mean(values[:, at - MEMORY : at + 2], MEMORY), whole[:, at : at + 2])
+        np.testing.assert_allclose(recent_mean(values[:, at - MEMORY : at + 2], MEMORY), whole[:, at : at + 2], rtol=1e-12)
+
+
+def test_what_is_only_rounding_is_no_change() -> None:
+    values = np.full((1, WEEK), 7.1)
+    values[0, -1] = 7.1 * (1 + 1e-14)
+    assert judged(values, 500).surprise.max() == 0
+
+
+@pytest.mark.parametrize(("span", "start", "every"), [(300, 0, DAY), (3600, 9 * DAY, DAY), (600, 3 * DAY + 4200, 6 * 3600)])
+def test_going_through_a_past_says_what_learning_anew_each_time_says(span: int, start: int, every: int) -> None:
+    rng = np.random.default_rng(span)
+    buckets = 33 * DAY // span
+    values = np.array([[50.0], [1e9], [3.0], [0.0], [7.1]]) + np.cumsum(rng.standard_normal((5, buckets)), axis=1)
+    values[2:4] = np.maximum(0, np.round(rng.standard_normal((2, buckets)) - 1))
+    values[4] = 7.1
+    values[0, 100:400] = values[1, -3 * DAY // span :] = np.nan
+    values[:2, rng.integers(0, buckets, 200)] = np.nan
+    index = SeriesIndex([SeriesKey(f"web{row}", "cpu" if row else "free") for row in range(5)])
+    whole = Frame.of(index, Window(T0 + 4200, T0 + 4200 + buckets * span, span), values)
+    detector = Change(span=span, metrics={"free": Metric(name="free", direction=Direction.LOW, min_deviation=0.5)})
+    firsts = range(whole.window.start + start, whole.window.end, every)
+    windows = [Window(one, min(one + every, whole.window.end), span) for one in firsts]
+    for train in (28 * DAY, 10 * DAY):
+        plain = refitted(detector, whole, windows, train)
+        for number, (said, wanted) in enumerate(zip(detector.walk(whole, windows, train), plain, strict=True)):
+            same_scores(said.scores, wanted.scores)
+            if number % 7 in (0, 5):
+                same_fitted(said.fitted(), wanted.fitted())
 
 
 def test_a_step_is_surprising_at_once_more_so_in_the_third_bucket_and_not_for_hours() -> None:
