@@ -149,6 +149,11 @@ class SeriesIndex(Sequence[SeriesKey]):
         return tuple(dict.fromkeys(key.component for key in self.keys))
 
     @cached_property
+    def places(self) -> Mapping[str, int]:
+        """The position in `components` of each."""
+        return {component: place for place, component in enumerate(self.components)}
+
+    @cached_property
     def component_starts(self) -> Ints:
         """First row of each component, (n_components,): ready for `np.add.reduceat`."""
         names = np.array([key.component for key in self.keys], dtype=object)
