@@ -161,7 +161,7 @@ def judge(
     openings = _may_open(seen, depth, rules)
     evidence = Evidence(fused, series, metrics or {}, rules.close_surprise, example)
     trails: list[_Trail] = []
-    rows = {component: row for row, component in enumerate(components)} if state.live else {}
+    rows: Mapping[str, int] = fused.index.places if state.live else {}
     busy = {rows[component] for component in state.live if component in rows}
     for row in sorted(busy.union(np.flatnonzero(openings.any(axis=1)).tolist())):
         trail = _Trail(

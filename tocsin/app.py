@@ -22,6 +22,7 @@ from tocsin import failpoints, learning
 from tocsin.config import Config
 from tocsin.elsewhere import Elsewhere
 from tocsin.errors import ConfigError, PermanentError, TransientError
+from tocsin.late import Late
 from tocsin.model import (
     CheckResult,
     Desired,
@@ -203,13 +204,16 @@ class App:
     def _tick_part(self, shard: Shard, window: Window, reading: Window, now: float) -> None:
         """Read, judge and commit; `window` is what is new in `reading`, and may be empty."""
         fresh = shard.intake.collect(shard.index, reading)
-        memory, late = shard.merged(fresh, window)
-        # As it is remembered: a value that its source lost since stays in the history too.
-        self._keep(shard, memory.within(fresh.window))
+        with shard.taking_in(fresh, window) as (memory, late):
+            # As it is remembered: a value that its source lost since stays in the history too.
+            self._keep(shard, memory.within(fresh.window))
+            self._judge_part(shard, window, memory, late, now)
+
+    def _judge_part(self, shard: Shard, window: Window, memory: Frame, late: Late, now: float) -> None:
         again = shard.judged_again(memory, late)
         if not len(window) and not again.checkpoints:
             count_late(self.metrics, shard, late, window, now)
-            shard.recent, shard.restarted = memory, False
+            shard.restarted = False
             return
         assessment = shard.judge.assess(memory, window, again.states)
         states = {**again.states, **assessment.states}
@@ -240,15 +244,11 @@ class App:
         shard.incidents = incidents
         self.oversight.saw(shard.name, shard.incidents.values(), len(view.index.components))
         shard.watermark, shard.states, shard.standings, shard.past = window.end, states, standings, past
-        shard.view, shard.recent, shard.restarted = view, memory, False
+        shard.view, shard.restarted = view, False
         if len(window):
             self._observe(shard.name, assessment.evaluation)
-        tell(
-            self.metrics,
-            shard,
-            window,
-            (*(step for step in again.transitions if step.at == window.start), *assessment.transitions),
-        )
+        steps = (*(step for step in again.transitions if step.at == window.start), *assessment.transitions)
+        tell(self.metrics, shard, window, steps)
 
     def _touched(
         self,
@@ -263,8 +263,8 @@ class App:
         if not self.oversight.sends(shard.kind):
             return []
         services = shard.services_of(view.index)
-        places = {component: place for place, component in enumerate(view.index.components)}
-        changed = [place for component, place in places.items() if standings[component] != shard.standings.get(component)]
+        places, before = view.index.places, shard.standings
+        changed = [] if standings == before else [at for name, at in places.items() if standings[name] != before.get(name)]
         concerned = [one for one in incidents.values() if one.phase is Phase.OPEN or one.id in stepped]
         changed += [places[one.component] for one in concerned if one.component in places]
         if shard.kind.alert.hand_back == "static":

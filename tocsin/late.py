@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from alerting.judge import JudgeState, Live, withdraw
 from tocsin.engine import Judge
-from tocsin.model import Bools, Floats, Frame, Incident, SeriesIndex, Transition, Window
+from tocsin.model import Bools, Frame, Incident, Transition, Window
 from tocsin.settings import spell_duration
 
 SAME = 1e-9
@@ -73,44 +73,46 @@ def merged(remembered: Frame | None, fresh: Frame, window: Window, judged_to: in
     source lost it. A series that nobody remembers is new, not late; what was not known before (the source failed, or nobody
     asked yet) changes the judgement, but did not come late.
     """
-    values, known = _laid_out(remembered, fresh.index, window)
-    there, here = _common(fresh.window, window)
-    new, old = fresh.values[:, there], values[:, here]
-    fresh_known, was_known = fresh.known[:, there], known[:, here]
+    frame = Frame.unknown(fresh.index, window)
+    lay_out(remembered, frame)
+    return frame, lay_on(frame, fresh, remembered, judged_to)
+
+
+def lay_on(frame: Frame, fresh: Frame, remembered: Frame | None, judged_to: int) -> Late:
+    """Write what is fresh into a frame that `remembered` was laid out on; what of it came late."""
+    window = frame.window
+    there, here = common(fresh.window, window)
+    new, old = fresh.values[:, there], frame.values[:, here]
+    fresh_known, was_known = fresh.known[:, there], frame.known[:, here]
     with np.errstate(invalid="ignore"):
         other = np.isfinite(new) & fresh_known & ~(np.abs(new - old) <= SAME * np.abs(old))
-    if remembered is None:
-        judged = np.zeros(other.shape, bool)
-    else:
+    counts, changed = np.zeros(len(window), np.int64), np.zeros(len(window), bool)
+    if remembered is not None:
         starts = window.starts[here]
         column = (starts < judged_to) & (starts >= remembered.window.start) & (starts < remembered.window.end)
-        judged = column[None, :] & (fresh.index.rows_in(remembered.index) >= 0)[:, None]
-    counts, changed = np.zeros(len(window), np.int64), np.zeros(len(window), bool)
-    counts[here] = np.count_nonzero(other & judged & was_known, axis=0)
-    changed[here] = ((other | (fresh_known & ~was_known)) & judged).any(axis=0)
-    old[other] = new[other]
+        judged = column[None, :] & (frame.index.rows_in(remembered.index) >= 0)[:, None]
+        counts[here] = np.count_nonzero(other & judged & was_known, axis=0)
+        changed[here] = ((other | (fresh_known & ~was_known)) & judged).any(axis=0)
+    np.copyto(old, new, where=other)
     was_known |= fresh_known
-    frame = Frame(index=fresh.index, window=window, values=values, known=known)
-    return frame, Late(window=window, values=counts, changed=changed)
+    return Late(window=window, values=counts, changed=changed)
 
 
-def _laid_out(origin: Frame | None, index: SeriesIndex, window: Window) -> tuple[Floats, Bools]:
-    """What is remembered, on other rows and columns."""
-    values = np.full((len(index), len(window)), np.nan)
-    known = np.zeros(values.shape, bool)
+def lay_out(origin: Frame | None, frame: Frame) -> None:
+    """Write what is remembered into a frame of other rows and columns; the rest of it is unknown."""
+    frame.values[:], frame.known[:] = np.nan, False
     if origin is None:
-        return values, known
-    there, here = _common(origin.window, window)
-    if index == origin.index:
-        values[:, here], known[:, here] = origin.values[:, there], origin.known[:, there]
-        return values, known
-    rows = index.rows_in(origin.index)
+        return
+    there, here = common(origin.window, frame.window)
+    if frame.index == origin.index:
+        frame.values[:, here], frame.known[:, here] = origin.values[:, there], origin.known[:, there]
+        return
+    rows = frame.index.rows_in(origin.index)
     mine = np.flatnonzero(rows >= 0)
-    values[mine, here], known[mine, here] = origin.values[rows[mine], there], origin.known[rows[mine], there]
-    return values, known
+    frame.values[mine, here], frame.known[mine, here] = origin.values[rows[mine], there], origin.known[rows[mine], there]
 
 
-def _common(one: Window, other: Window) -> tuple[slice, slice]:
+def common(one: Window, other: Window) -> tuple[slice, slice]:
     """Where the time that two windows share lies in each."""
     start, end = max(one.start, other.start), min(one.end, other.end)
     if start >= end:

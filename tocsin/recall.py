@@ -10,6 +10,7 @@ from alerting.judge import JudgeState
 from alerting.retired import retire
 from tocsin.errors import PermanentError, TransientError
 from tocsin.late import Past, merged
+from tocsin.memory import Memory
 from tocsin.model import SeriesIndex, Window, utc
 from tocsin.shard import CATCH_UP, MENTIONED, STREAM, Shard
 from tocsin.store.history import History
@@ -65,7 +66,7 @@ def remember(shard: Shard, history: History, end: int) -> None:
     except (OSError, TransientError, PermanentError) as error:
         log.error("history.failed", component_type=shard.name, error=str(error))
         return
-    shard.recent = past if shard.recent is None else merged(past, shard.recent, window, window.start)[0]
+    shard.memory = Memory(past if shard.recent is None else merged(past, shard.recent, window, window.start)[0])
 
 
 def make_good(shard: Shard, history: History, since: int, until: int, judged_to: int | None) -> int:

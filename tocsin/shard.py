@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from alerting.judge import JudgeState, Rules
 from tocsin.config import ComponentType
 from tocsin.engine import Judge
 from tocsin.intake import Intake, Source
-from tocsin.late import Again, Checkpoint, Delay, Late, Past, delay_of, judge_again, merged
+from tocsin.late import Again, Checkpoint, Delay, Late, Past, delay_of, judge_again
+from tocsin.memory import Memory
 from tocsin.model import Frame, Incident, Metric, Phase, SeriesIndex, ServiceKey, Window
 from tocsin.ports import Detector, RemoteCollector, Stage
 from tocsin.scoring import Models, evaluate, of_series
@@ -55,7 +57,7 @@ class Shard:
     watermark: int | None = None
     states: Mapping[str, JudgeState] = field(default_factory=dict)
     incidents: dict[str, Incident] = field(default_factory=dict)
-    recent: Frame | None = None
+    memory: Memory = field(default_factory=Memory)
     past: Past = field(default_factory=Past)
     restarted: bool = False
     looked_back: float = -np.inf
@@ -209,10 +211,16 @@ class Shard:
         parts = [(entry.plugin.name, entry.settings.model_dump_json()) for entry in self.kind.detect]
         return hashlib.sha256(repr((self.model_version, parts, self.rules)).encode()).hexdigest()[:16]
 
-    def merged(self, fresh: Frame, window: Window) -> tuple[Frame, Late]:
-        """What is known now, as far back as anything is judged from, and what of that came late."""
+    @property
+    def recent(self) -> Frame | None:
+        """What is known of the last buckets, as far back as anything is judged from."""
+        return self.memory.frame
+
+    def taking_in(self, fresh: Frame, window: Window) -> AbstractContextManager[tuple[Frame, Late]]:
+        """What is known now, as far back as anything is judged from, and what of that came late; forgotten again when the block
+        raises, because then it was not judged."""
         back = max(self.lookback + 2 * self.kind.replay, window.start - fresh.window.start)
-        return merged(self.recent, fresh, window.reaching_back(back), self.watermark or window.start)
+        return self.memory.taking_in(fresh, window.reaching_back(back), self.watermark or window.start)
 
     def judged_again(self, frame: Frame, late: Late) -> Again:
         """Where judging goes on from: where it stood, or, where data came late, where it would stand with them.

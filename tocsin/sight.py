@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tocsin.model import Bools, Frame, Ints, SeriesIndex
+from tocsin.model import Bools, Floats, Frame, Ints, SeriesIndex, Window
 from tocsin.scoring import Evaluation
 
 
@@ -54,15 +55,14 @@ class Sight:
     def after(self, frame: Frame, evaluation: Evaluation) -> Sight:
         """What is seen once this frame was judged."""
         before = self.on(frame.index)
-        judged = np.zeros(frame.values.shape, bool)
+        judged = before.judged
         for scores in evaluation.scores.values():
-            columns = scores.window.columns_in(frame.window)
-            judged[:, columns] |= np.isfinite(scores.surprise)
+            judged = _last_end(scores.surprise, scores.window, judged)
         return Sight(
             index=frame.index,
-            data=np.maximum(before.data, _last_end(np.isfinite(frame.values), frame)),
-            answer=np.maximum(before.answer, _last_end(frame.known, frame)),
-            judged=np.maximum(before.judged, _last_end(judged, frame)),
+            data=_last_end(frame.values, frame.window, before.data),
+            answer=_last_end(frame.known, frame.window, before.answer),
+            judged=judged,
             until=frame.window.end,
         )
 
@@ -87,12 +87,21 @@ class Sight:
         return _per_component(self.index, self.judged, np.maximum)
 
 
-def _last_end(true: Bools, frame: Frame) -> Ints:
-    """End of the last bucket that is true, 0 where there is none, (n_series,)."""
-    if not len(frame.window):
-        return np.zeros(len(frame.index), np.int64)
-    back = np.argmax(true[:, ::-1], axis=1)
-    return np.where(true.any(axis=1), frame.window.end - back * frame.window.span, 0)
+def _last_end(said: Floats | Bools, window: Window, before: Ints) -> Ints:
+    """End of the last bucket that is finite or true or what it was `before`, whichever is later, (n_series,). Looks back no
+    further than some row needs."""
+    result = before.copy()
+    rows = np.arange(len(result))
+    for column in range(len(window) - 1, -1, -1):
+        end = window.start + (column + 1) * window.span
+        there: NDArray[Any] = said[:, column] if len(rows) == len(result) else said[rows, column]
+        found: Bools = there.astype(np.bool_) if there.dtype.kind == "b" else np.isfinite(there)
+        newer = result[rows] < end
+        result[rows[found & newer]] = end
+        rows = rows[~found & newer]
+        if not len(rows):
+            break
+    return result
 
 
 def _per_component(index: SeriesIndex, rows: Ints, how: np.ufunc) -> Ints:

@@ -70,15 +70,18 @@ class View:
     def of(cls, frame: Frame, evaluation: Evaluation, sight: Sight) -> View:
         """The last bucket of a frame: its values, the first band that any detector gives and how much of it is the series' own,
         and the components' surprise."""
-        values = frame.values[:, -1]
+        # Copied, because what is remembered goes on without us.
+        values = frame.values[:, -1].copy()
         expected, lower, upper = (np.full(len(frame.index), np.nan) for _ in range(3))
         own = np.ones(len(frame.index))
         for scores in evaluation.scores.values():
-            lacking = np.isnan(expected)
-            expected[lacking] = scores.expected[lacking, -1]
-            lower[lacking], upper[lacking] = scores.lower[lacking, -1], scores.upper[lacking, -1]
-            if scores.own is not None:
-                own[lacking] = scores.own[lacking]
+            first = np.isnan(expected) & ~np.isnan(scores.expected[:, -1])
+            if first.any():
+                np.copyto(expected, scores.expected[:, -1], where=first)
+                np.copyto(lower, scores.lower[:, -1], where=first)
+                np.copyto(upper, scores.upper[:, -1], where=first)
+                if scores.own is not None:
+                    np.copyto(own, scores.own, where=first)
         surprise = np.full(len(frame.index.components), np.nan)
         for fused in evaluation.fused.values():
             surprise = np.fmax(surprise, fused.surprise[:, -1])
@@ -89,9 +92,9 @@ class View:
             expected=expected,
             lower=lower,
             upper=upper,
-            own=np.where(np.isnan(expected), 1.0, own),
+            own=own,
             surprise=surprise,
-            tail=frame.values[:, -Template.attempts :],
+            tail=frame.values[:, -Template.attempts :].copy(),
             sight=sight,
         )
 
