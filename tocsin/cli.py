@@ -231,13 +231,14 @@ def incidents(
 
     Example: tocsin incidents --all --type web
     """
-    from tocsin.show import incident_document, incident_table
+    from tocsin.explain import document
+    from tocsin.show import incident_table
 
     loaded = load_config(config)
     with open_state(loaded) as state:
         found = state.incidents(open_only=not everything, component_type=component_type, limit=limit)
     if as_json:
-        emit([incident_document(incident, ()) for incident in found])
+        emit([document(incident, ()) for incident in found])
     else:
         incident_table(loaded, found, everything)
 
@@ -248,22 +249,20 @@ def explain(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell one incident's whole story: what was seen, what was expected, each step and why; what it was like, what people said.
+    """Tell one incident's whole story: what was seen, what was expected, how it was before, what people said, each step and why.
 
     Example: tocsin explain 3fa9c1
     """
-    from tocsin.likeness import document, sentences
-    from tocsin.show import incident_document, incident_story
+    from tocsin.explain import document, gather, story
 
     loaded = load_config(config)
     with open_state(loaded) as state:
         found, transitions = state.incident(incident)
-        past = state.incidents(component_type=found.component_type, limit=5_000)
-        said = document(found, past, state.accounts.verdicts())
+        around = gather(loaded, state, found)
     if as_json:
-        emit(incident_document(found, transitions) | said)
+        emit(document(found, transitions, around))
     else:
-        print("\n".join([incident_story(loaded, found, transitions), *sentences(said)]))
+        print(story(loaded, found, transitions, around))
 
 
 # --- models ---------------------------------------------------------------------------------------------------------

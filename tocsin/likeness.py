@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from tocsin.model import Incident, Phase, utc
+from tocsin.model import Anomaly, Incident, Phase, utc
 from tocsin.records import Verdict
 from tocsin.settings import spell_duration
 
@@ -38,15 +39,19 @@ def _shape(incident: Incident) -> dict[tuple[str, str], float]:
     """How much of the surprise each metric caused, and on which side; sums to 1."""
     parts: dict[tuple[str, str], float] = {}
     for anomaly in incident.anomalies:
-        if math.isnan(anomaly.value):
-            side = "gone"
-        elif math.isfinite(anomaly.expected):
-            side = "high" if anomaly.value > anomaly.expected else "low"
-        else:
-            side = "high" if not anomaly.value < anomaly.lower else "low"
-        parts[anomaly.metric, side] = parts.get((anomaly.metric, side), 0.0) + max(anomaly.share, 1e-6)
+        key = anomaly.metric, side(anomaly)
+        parts[key] = parts.get(key, 0.0) + max(anomaly.share, 1e-6)
     whole = sum(parts.values())
     return {key: part / whole for key, part in parts.items()}
+
+
+def side(anomaly: Anomaly) -> str:
+    """On which side of what was expected it was: high, low or gone."""
+    if math.isnan(anomaly.value):
+        return "gone"
+    if math.isfinite(anomaly.expected):
+        return "high" if anomaly.value > anomaly.expected else "low"
+    return "high" if not anomaly.value < anomaly.lower else "low"
 
 
 def document(incident: Incident, past: Iterable[Incident], verdicts: Sequence[Verdict]) -> dict[str, Any]:
@@ -67,14 +72,17 @@ def document(incident: Incident, past: Iterable[Incident], verdicts: Sequence[Ve
     }
 
 
-def sentences(facts: Mapping[str, Any]) -> list[str]:
-    """The same for people; no line when there is nothing to tell."""
+def sentences(facts: Mapping[str, Any], at: Callable[[int], str]) -> list[str]:
+    """The same for people; `at` spells a time as they do."""
     told = [f"{one['author'] or one['source']} called it {one['verdict']}{_about(one)}" for one in facts["said"]]
     like = facts["most_alike"]
     if like is not None:
-        begin = f"Most like it: {like['id'][:8]} on {like['component']}, {like['since'][:16].replace('T', ' ')} UTC"
+        since = at(int(datetime.fromisoformat(like["since"]).timestamp()))
+        begin = f"Most like it of the incidents before: {like['id'][:8]} on {like['component']}, {since}"
         told.append(f"{begin}, for {spell_duration(like['lasted'])}, {like['in_common']:.0%} in common")
         told += [f"  {one['author'] or one['source']} called that one {one['verdict']}{_about(one)}" for one in like["said"]]
+    else:
+        told.append("None of the incidents before is like it")
     return told
 
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -18,8 +15,9 @@ from rich.progress import Progress as RichProgress
 from rich.table import Table
 from rich.text import Text
 
-from alerting.stages import ACKNOWLEDGED, visible
-from tocsin.model import Anomaly, Incident, Phase, Severity, Transition, utc
+from alerting.stages import visible
+from tocsin.explain import in_words, iso, local_time
+from tocsin.model import Incident, Phase, Severity, utc
 from tocsin.settings import spell_duration
 from tocsin.store.accounts import sources_of
 from tocsin.store.lock import holder
@@ -28,8 +26,6 @@ if TYPE_CHECKING:
     from tocsin.config import Config
     from tocsin.store.rows import ModelVersion
     from tocsin.store.state import State
-
-MOST_OF_A_LINE = 300
 
 _COLOURS = {Severity.OK: "green", Severity.WARNING: "yellow", Severity.CRITICAL: "red", Severity.UNKNOWN: "magenta"}
 
@@ -93,30 +89,6 @@ def configuration(facts: Mapping[str, Any]) -> None:
     out.print(table)
 
 
-def incident_document(incident: Incident, transitions: Sequence[Transition]) -> dict[str, Any]:
-    """An incident as JSON: times in ISO 8601, numbers that JSON has."""
-    document = {
-        **asdict(incident),
-        "phase": incident.phase.value,
-        "severity": incident.severity.name,
-        "since": _iso(incident.since),
-        "opened": _iso(incident.opened),
-        "last_bad": _iso(incident.last_bad),
-        "recovered": _iso(incident.recovered),
-        "anomalies": [
-            {**{key: _finite(value) for key, value in asdict(anomaly).items()}, "at": _iso(anomaly.at)}
-            for anomaly in incident.anomalies
-        ],
-        "held_by": [{"stage": stage, "reason": reason} for stage, reason in incident.held_by],
-    }
-    if transitions:
-        document["transitions"] = [
-            {"at": _iso(step.at), "kind": step.kind, "reason": step.reason, "severity": step.severity.name}
-            for step in transitions
-        ]
-    return {key: _finite(value) for key, value in document.items()}
-
-
 def incident_table(config: Config, incidents: Sequence[Incident], everything: bool) -> None:
     """Print incidents, newest first."""
     if not incidents:
@@ -132,67 +104,12 @@ def incident_table(config: Config, incidents: Sequence[Incident], everything: bo
             _state(incident),
             Text(incident.component_type),
             Text(incident.component),
-            _local(config, incident.component_type, incident.since),
+            local_time(config, incident.component_type, incident.since),
             spell_duration(max(0, ended - incident.since)),
             f"{incident.peak:.1f}",
             Text(_worst(incident)),
         )
     console().print(table)
-
-
-def incident_story(config: Config, incident: Incident, transitions: Sequence[Transition]) -> str:
-    """One incident in plain sentences, its anomalies as a small table, its steps with their reasons."""
-
-    def at(seconds: int) -> str:
-        return _local(config, incident.component_type, seconds)
-
-    code = incident.severity.name
-    lines = [
-        f"Incident {incident.id}",
-        f"{incident.component} ({incident.component_type}): {code}, {incident.signature}, {incident.phase.value}",
-        f"Since {at(incident.since)}, opened {at(incident.opened)}, last bad {at(incident.last_bad)}"
-        + (f", recovered {at(incident.recovered)}" if incident.recovered is not None else ""),
-        f"Surprise {incident.peak:.1f} at its worst: in normal operation {odds(incident.peak)} looks like this.",
-    ]
-    if incident.held_by:
-        hides = {True: "Not shown: ", False: ""}
-        lines += [f"{hides[stage != ACKNOWLEDGED]}{stage}: {reason}" for stage, reason in incident.held_by]
-    if incident.folded:
-        names = ", ".join(incident.folded[:20]) + (", …" if len(incident.folded) > 20 else "")
-        lines.append(f"Shown here too, behind {incident.behind}: {len(incident.folded)} more: {names}")
-    if incident.anomalies:
-        lines += ["", "What was seen, and what would have been normal:"]
-        width = max(len(anomaly.metric) for anomaly in incident.anomalies)
-        for anomaly in incident.anomalies:
-            lines.append(f"  {anomaly.metric:<{width}}  {in_words(anomaly)}  ({at(anomaly.at)})")
-            if anomaly.example:
-                lines.append(f"  {'':<{width}}  such as: {printable(anomaly.example)}")
-    if transitions:
-        lines += ["", "What Tocsin did, and why:"]
-        lines += [f"  {at(step.at)}  {step.kind:<10} {step.severity.name:<8} {step.reason}" for step in transitions]
-    return "\n".join(lines)
-
-
-def printable(line: str) -> str:
-    """A log line as a terminal may show it, whoever masked it."""
-    return "".join(char if char.isprintable() else " " for char in line[:MOST_OF_A_LINE])
-
-
-def in_words(anomaly: Anomaly) -> str:
-    """`840 ms, expected 60..180, surprise 7.2, 64 % of the whole`."""
-    unit = f" {anomaly.unit}" if anomaly.unit else ""
-    seen = f"{anomaly.value:.4g}{unit}" if math.isfinite(anomaly.value) else "no data"
-    band = (
-        f", expected {anomaly.lower:.4g}..{anomaly.upper:.4g}"
-        if math.isfinite(anomaly.lower) and math.isfinite(anomaly.upper)
-        else ""
-    )
-    return f"{seen}{band}, surprise {anomaly.surprise:.1f}, {anomaly.share:.0%} of the whole"
-
-
-def odds(surprise: float) -> str:
-    """Surprise 3 → "one bucket in 1,000"; capped where the arithmetic promises more than data can show."""
-    return f"one bucket in {10 ** min(surprise, 6):,.0f}" if surprise <= 6 else "less than one bucket in 1,000,000"
 
 
 def model_document(model: ModelVersion) -> dict[str, Any]:
@@ -202,9 +119,9 @@ def model_document(model: ModelVersion) -> dict[str, Any]:
         "version": model.version,
         "active": model.active,
         "pinned": model.pinned,
-        "created": _iso(model.created_at),
-        "trained_from": _iso(model.trained_on.start),
-        "trained_to": _iso(model.trained_on.end),
+        "created": iso(model.created_at),
+        "trained_from": iso(model.trained_on.start),
+        "trained_to": iso(model.trained_on.end),
         "file": model.path,
         "sha256": model.sha256,
         "facts": dict(model.facts),
@@ -246,23 +163,23 @@ def status_report(config: Config, state: State, now: float) -> dict[str, Any]:
         if watermark is None:
             problems.append(f"{kind.name}: nothing was judged yet")
         elif now - watermark > 3 * kind.every + kind.delay:
-            problems.append(f"{kind.name}: nothing was judged since {_iso(watermark)}")
+            problems.append(f"{kind.name}: nothing was judged since {iso(watermark)}")
         if model is None:
             problems.append(f"{kind.name}: nothing was learnt yet")
         looked = state.accounts.snapshot(sources_of(kind.name))
         unseen: dict[str, Any] = {"sources": [], "delay": kind.delay, "delay_reason": "not asked yet", "notes": []}
         facts: dict[str, Any] = unseen if looked is None else looked[1]
         problems += [
-            f"{kind.name}: {one['name']} is {one['kind']} since {_iso(one['since'])}: {one['reason']}"
+            f"{kind.name}: {one['name']} is {one['kind']} since {iso(one['since'])}: {one['reason']}"
             for one in facts["sources"]
             if one["kind"] != "ok"
         ] + list(facts["notes"])
         types.append(
             {
                 "component_type": kind.name,
-                "judged_until": _iso(watermark),
+                "judged_until": iso(watermark),
                 "model": model.version if model else None,
-                "trained_to": _iso(model.trained_on.end) if model else None,
+                "trained_to": iso(model.trained_on.end) if model else None,
                 "open_incidents": len(state.incidents(open_only=True, component_type=kind.name, limit=10_000)),
                 "delay": facts["delay"],
                 "delay_reason": facts["delay_reason"],
@@ -308,20 +225,6 @@ def status_table(facts: Mapping[str, Any]) -> None:
         )
     for problem in facts["problems"]:
         out.print(Text(f"! {problem}", style="yellow"))
-
-
-def _iso(seconds: float | None) -> str | None:
-    return None if seconds is None else utc(seconds).isoformat().replace("+00:00", "Z")
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _local(config: Config, component_type: str, seconds: int) -> str:
-    kind = next((kind for kind in config.types if kind.name == component_type), None)
-    when: datetime = kind.surroundings().calendar.local(seconds) if kind else utc(seconds)
-    return f"{when:%a %Y-%m-%d %H:%M}" + ("" if kind else " UTC")
 
 
 def _state(incident: Incident) -> Text:

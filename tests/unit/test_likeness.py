@@ -55,9 +55,9 @@ def test_what_was_said_of_the_one_like_it_is_told() -> None:
     own = one("own45678901", 100, *NOW.anomalies)
     said = replace(VERDICT, incident=own.id, verdict="noise", kind="feedback", text="nightly backup")
     facts = document(NOW, [own], [said, replace(VERDICT, incident=NOW.id)])
-    assert sentences(facts) == [
+    assert sentences(facts, lambda at: f"second {at}") == [
         "anna called it useful (acknowledgement): on it",
-        "Most like it: own45678 on web-1, 1970-01-01 00:01 UTC, for 27h 45m".replace("27h 45m", "1d 3h") + ", 100% in common",
+        "Most like it of the incidents before: own45678 on web-1, second 100, for 1d 3h, 100% in common",
         "  anna called that one noise (feedback): nightly backup",
     ]
-    assert sentences(document(NOW, [], [])) == []
+    assert sentences(document(NOW, [], []), str) == ["None of the incidents before is like it"]

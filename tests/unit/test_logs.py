@@ -23,10 +23,10 @@ from collectors.logs.levels import LEVELS, level_in, level_of
 from tests.fakes import ListCollector, ListLogs
 from tocsin.config import load
 from tocsin.errors import TransientError
+from tocsin.explain import story
 from tocsin.intake import Intake, Source
 from tocsin.model import Anomaly, Frame, Incident, LogLine, Phase, Probe, SeriesIndex, SeriesKey, Severity, Window
 from tocsin.ports import LogCollector, RemoteCollector, Surroundings
-from tocsin.show import incident_story
 from tocsin.timegrid import Calendar
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -677,7 +677,7 @@ def test_an_incident_shows_a_masked_line_of_the_source_it_came_from() -> None:
         example="cannot connect\x1b[2J to <ip>",
     )
     incident = replace(an_incident(), anomalies=(anomaly,))
-    told = incident_story(load(ROOT / "config/tocsin.yaml", environment={}), incident, [])
+    told = story(load(ROOT / "config/tocsin.yaml", environment={}), incident, [])
     assert "such as: cannot connect [2J to <ip>" in told
 
 

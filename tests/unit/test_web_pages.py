@@ -56,6 +56,7 @@ def test_every_page_has_a_json_twin(client: TestClient) -> None:
     assert (twin["state"], twin["text"], [one["id"] for one in twin["incidents"]]) == ("CRITICAL", HOSTILE, ["abc1"])
     assert client.get("/incidents/abc1.json").json()["component"] == "web-01"
     assert "What Tocsin did" in client.get("/incidents/abc1").text
+    assert client.get("/incidents/abc1.json").json()["before"] == {"metrics": [], "moment": None}
 
 
 @pytest.mark.parametrize("path", ["/services/nobody/x", "/services/nobody/x.json", "/incidents/zzz", "/incidents/zzz.json"])

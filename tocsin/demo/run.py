@@ -20,14 +20,16 @@ from tocsin.demo.park import Park
 from tocsin.demo.simulator import simulate
 from tocsin.demo.source import WHERE, ParkSource
 from tocsin.errors import ConfigError
+from tocsin.explain import gather, story
 from tocsin.findings import document, report_data, sides
 from tocsin.intake import Intake, Source
 from tocsin.model import Incident, Transition, Window
 from tocsin.report import comparison_table, render
 from tocsin.scale.local import InProcess
 from tocsin.scoring import Evaluation
-from tocsin.show import Progress, console, emit, incident_story
+from tocsin.show import Progress, console, emit
 from tocsin.store.lock import StateLock
+from tocsin.store.state import State
 
 PROTOCOL = (
     "Both sides read the same values. Tocsin learned on the four weeks before, and learns again every day.",
@@ -91,7 +93,8 @@ def run_demo(*, seed: int, folder: Path | None, as_json: bool) -> int:
     chosen = _most_telling(lived)
     if chosen is not None:
         out.print("", "One incident in full, as `tocsin explain` tells it:", "")
-        out.print(Text(incident_story(config, *chosen)))
+        with State.open(config.database_url()) as state:
+            out.print(Text(story(config, *chosen, gather(config, state, chosen[0]))))
     if across := _across(lived):
         out.print("")
         out.print(Text(across))

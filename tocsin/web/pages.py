@@ -17,8 +17,8 @@ from starlette.routing import Route
 
 from tocsin.config import Config
 from tocsin.errors import ConfigError
+from tocsin.explain import document, gather, story
 from tocsin.model import Incident, ServiceKey
-from tocsin.show import incident_document, incident_story
 from tocsin.store.state import State
 
 MOST = 50
@@ -77,17 +77,17 @@ def _service(config: Config, state: State, key: ServiceKey, as_json: bool) -> Re
     row = rows[0]
     told = [one for one in state.incidents(open_only=False, limit=_SEARCHED) if _behind(config, one, key)][:MOST]
     if as_json:
-        document = {
+        facts = {
             "host": key.host,
             "service": key.service,
             "code": int(row.code),
             "state": row.code.name,
             "text": row.text,
             "changed_at": row.changed_at,
-            "incidents": [incident_document(*state.incident(one.id)) for one in told],
+            "incidents": [document(*state.incident(one.id)) for one in told],
         }
-        return JSONResponse(document, headers=_HEADERS)
-    stories = [{"id": one.id, "text": incident_story(config, *state.incident(one.id))} for one in told]
+        return JSONResponse(facts, headers=_HEADERS)
+    stories = [{"id": one.id, "text": story(config, *state.incident(one.id))} for one in told]
     return _page(f"{key.host} / {key.service}", f"{row.code.name}: {row.text}", stories, "No incident so far.")
 
 
@@ -101,10 +101,11 @@ def _incident(config: Config, state: State, name: str, as_json: bool) -> Respons
         found, steps = state.incident(name)
     except ConfigError as error:
         return _nothing(str(error), as_json)
+    around = gather(config, state, found)
     if as_json:
-        return JSONResponse(incident_document(found, steps), headers=_HEADERS)
-    story = {"id": found.id, "text": incident_story(config, found, steps)}
-    return _page(f"Incident of {found.component}", "", [story], "")
+        return JSONResponse(document(found, steps, around), headers=_HEADERS)
+    told = {"id": found.id, "text": story(config, found, steps, around)}
+    return _page(f"Incident of {found.component}", "", [told], "")
 
 
 def _nothing(why: str, as_json: bool) -> Response:
