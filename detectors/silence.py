@@ -9,24 +9,23 @@ Idea and formulas: docs/detection/silence.md.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.gaps import BLOCK, REHEARSAL, Moments, Seen, gaps_of, steady_tails, surprise_of_gaps, usual_gaps
 from detectors.halfhours import HalfHours
-from detectors.rates import CELLS, cells_of, hourly_rates
-from tocsin.calibration import HIGHEST, LIMIT, Tails, median
-from tocsin.model import Baseline, Bools, Fitted, Floats, Frame, Ints, Scores, SeriesIndex, Window
-from tocsin.ports import Plugin, Surroundings
+from detectors.rates import CELLS, cells_of
+from detectors.walking import past
+from tocsin.calibration import HIGHEST, LIMIT, Tails
+from tocsin.model import Baseline, Fitted, Floats, Frame, Ints, Scores, SeriesIndex, Window
+from tocsin.ports import Plugin, Stretch, Surroundings
 from tocsin.settings import Duration, Settings
-from tocsin.timegrid import DAY, SLOTS_PER_DAY, Calendar, DayKind
+from tocsin.timegrid import SLOTS_PER_DAY, Calendar, DayKind
 
-REHEARSAL = 14
-"""Days whose gaps are learnt from."""
-LEAST_DAYS = 2
-LEAST_BUCKETS = 40
-"""Nothing is judged before a series was there for two days and forty buckets."""
 LEAST_KEPT = 5
 """Days of a kind on which an appointment must have been kept, all that are known."""
 
@@ -57,55 +56,41 @@ class Silence:
     def lookback(self) -> int:
         return max(self.reach, 3 * self.span)
 
-    @property
-    def _most(self) -> int:
-        return self.lookback // self.span
-
     # --- learning -----------------------------------------------------------------------------------------------------
 
     def fit(self, history: Frame) -> Fitted:
         """Learn the gaps of the last two weeks, from each row's first value on; the rehearsal is those weeks."""
-        window, there, buckets = history.window, ~np.isnan(history.values), len(history.window)
-        gaps = self._gaps(there, history.known)
-        # A gap that goes on is not learnt from: it is what is being judged.
-        ended = buckets - np.argmax(there[:, ::-1], axis=1) if buckets else np.zeros(len(gaps))
-        recent = min(buckets, max(1, REHEARSAL * DAY // self.span))
-        rehearsed = Window(window.end - recent * self.span, window.end, self.span)
-        gaps = np.where(np.arange(buckets) < ended[:, None], gaps, np.nan)[:, buckets - recent :]
-        seen = np.count_nonzero(~np.isnan(gaps), axis=1)
-        first = np.argmax(there, axis=1) if buckets else np.zeros(len(history.index))
-        old = (seen >= LEAST_BUCKETS) & ((buckets - first) * self.span >= LEAST_DAYS * DAY)
-        long = gaps * self.span >= self.lookback / 2
-        rare = np.count_nonzero(long, axis=1) > 0.01 * seen
-        cells = cells_of(rehearsed.starts, self.calendar)
-        usual = 1.0 / np.minimum(hourly_rates(gaps == 0, ~np.isnan(gaps), cells), 1.0)
-        weights = 1.0 / usual[:, cells_of(window.starts, self.calendar)]
-        gaps = np.where(np.isnan(gaps), np.nan, self._gaps(there, history.known, weights)[:, buckets - recent :])
-        tails = Tails.fit(np.where((old & ~rare)[:, None], gaps, np.nan), LEAST_BUCKETS)
-        # One more bucket of a gap is at most one e-fold less likely, even when no gap was ever seen.
-        array = tails.to_array()
-        fold = median(usual) / np.log(10)
-        array[:, 4] = np.where(array[:, 4] > 0, np.minimum(array[:, 4], fold), np.where(old & ~rare, fold, np.nan))
-        kept = np.zeros((len(history.index), CELLS), np.uint8)
-        sparse = np.flatnonzero(rare & (buckets > 0))
+        seen, end = self._seen(history), np.array([len(history.window)])
+        known = Moments.of(seen, np.zeros(1, np.int64), end)
+        recent = min(int(end[0]), seen.recent)
+        rehearsed = Window(history.window.end - recent * self.span, history.window.end, self.span)
+        judged, some = known.judged[:, 0], np.flatnonzero(known.judged & ~known.steady)
+        tails = np.where(judged[:, None], steady_tails(np.array([recent])), np.float32(np.nan))
+        usual, gaps = np.ones((len(judged), CELLS), np.float32), np.zeros((len(judged), recent))
+        if len(some):
+            learnt = usual_gaps(seen, some, np.broadcast_to(end, some.shape), known.first[some, 0], known.last[some, 0])
+            tails[some], usual[some], gaps[some] = learnt.tails, learnt.usual, learnt.rehearsed[:, seen.recent - recent :]
+        kept = np.zeros((len(judged), CELLS), np.uint8)
+        sparse = np.flatnonzero(known.rare)
         kept[sparse] = self._kept(_rows(history, sparse))
-        unknown = np.broadcast_to(np.nan, gaps.shape)
         return Fitted(
             baseline=Baseline(
                 detector=self.name,
                 index=history.index,
-                trained_on=window,
-                arrays={"gaps": array, "usual": usual.astype(np.float32), "kept": kept},
+                trained_on=history.window,
+                arrays={"gaps": tails, "usual": usual, "kept": kept},
                 facts={"format": 2, "lookback": self.lookback, "span": self.span},
             ),
-            rehearsal=Scores(
-                index=history.index,
-                window=rehearsed,
-                surprise=Tails.from_array(array).surprise(gaps),
-                expected=unknown,
-                lower=unknown,
-                upper=unknown,
-            ),
+            rehearsal=_nothing_expected(history.index, rehearsed, Tails.from_array(tails).surprise(gaps)),
+        )
+
+    def _seen(self, frame: Frame) -> Seen:
+        return Seen(
+            there=~np.isnan(frame.values),
+            known=frame.known,
+            cells=cells_of(frame.window.starts, self.calendar),
+            span=self.span,
+            lookback=self.lookback,
         )
 
     def _kept(self, history: Frame) -> NDArray[np.uint8]:
@@ -150,14 +135,42 @@ class Silence:
             some = np.flatnonzero((missing & frame.known[known, columns]).any(axis=1))
             weights = 1.0 / own["usual"][some][:, cells_of(frame.window.starts, self.calendar)].astype(np.float64)
             there = ~np.isnan(frame.values[known[some]])
-            gaps = self._gaps(there, frame.known[known[some]], weights, from_start=True)[:, columns]
+            gaps = gaps_of(there, frame.known[known[some]], self.lookback // self.span, weights)[:, columns]
             told[some] = Tails.from_array(own["gaps"][some]).surprise(gaps)
             sparse = np.flatnonzero(own["kept"].any(axis=1))
             if len(sparse):
                 told[sparse] = self._overdue(_rows(frame, known[sparse]), own["kept"][sparse], columns)
             surprise[known] = told
-        unknown = np.broadcast_to(np.nan, surprise.shape)
-        return Scores(index=frame.index, window=window, surprise=surprise, expected=unknown, lower=unknown, upper=unknown)
+        return _nothing_expected(frame.index, window, surprise)
+
+    def walk(self, frame: Frame, windows: Sequence[Window], train: int) -> Iterator[Stretch]:
+        """Gaps of many windows at once; appointments window by window."""
+        seen = self._seen(frame)
+        edges = np.array([*(window.start for window in windows), *(window.end for window in windows[-1:])], np.int64)
+        edges = (edges - frame.window.start) // self.span
+        moments = Moments.of(seen, np.maximum(0, edges[:-1] - train // self.span), edges[:-1])
+        several = max(1, BLOCK // max(1, len(frame.index) * int(np.diff(edges).max(initial=1))))
+        for first in range(0, len(windows), several):
+            some = windows[first : first + several]
+            surprise = surprise_of_gaps(seen, moments, first, edges[first : first + len(some) + 1])
+            for place, window in enumerate(some, first):
+                history = frame.within(past(frame.window, window, train))
+                own = surprise[:, edges[place] - edges[first] : edges[place + 1] - edges[first]]
+                sparse = np.flatnonzero(moments.rare[:, place])
+                if len(sparse):
+                    own[sparse] = self._missed(frame, window, history, sparse)
+                yield Stretch(scores=_nothing_expected(frame.index, window, own), fitted=partial(self.fit, history))
+
+    def _missed(self, frame: Frame, window: Window, history: Frame, sparse: Ints) -> Floats:
+        """Surprise of rows that may have appointments, as learnt from the history; NaN where they have none."""
+        surprise = np.full((len(sparse), len(window)), np.nan)
+        kept = self._kept(_rows(history, sparse))
+        some = kept.any(axis=1)
+        if some.any():
+            back = max(frame.window.start, window.reaching_back(self.lookback).start)
+            near = frame.within(Window(back, window.end, self.span))
+            surprise[some] = self._overdue(_rows(near, sparse[some]), kept[some], window.columns_in(near.window))
+        return surprise
 
     def _overdue(self, frame: Frame, kept: NDArray[np.uint8], columns: slice) -> Floats:
         """Surprise at appointments that were not kept. The first bucket after one is as rare as the days on which it was
@@ -169,7 +182,7 @@ class Silence:
         there = ~np.isnan(frame.values)
         last = np.maximum.accumulate(np.where(there, np.arange(len(starts)), -1), axis=1)[:, here]
         unasked = np.pad(np.cumsum(~there & ~frame.known, axis=1), ((0, 0), (1, 0)))
-        run, first_seen = np.searchsorted(begins, here, side="right") - 1, here - self._most
+        run, first_seen = np.searchsorted(begins, here, side="right") - 1, here - self.lookback // self.span
         surprise = np.zeros(last.shape)
         for back in range(2, len(begins)):
             place = np.maximum(run - back, 0)
@@ -184,17 +197,10 @@ class Silence:
         judged = frame.known[:, columns] | there[:, columns]
         return np.where(judged & ~(silent & (surprise < LIMIT)), np.minimum(surprise, HIGHEST), np.nan)
 
-    def _gaps(self, there: Bools, known: Bools, weights: Floats | float = 1.0, *, from_start: bool = False) -> Floats:
-        """Buckets without value among the `lookback` up to and with each one, since the last with one, each with its weight,
-        (n_series, n_buckets): 0 where there is a value, NaN where it is not known. Before the first value it is NaN, or counts
-        `from_start`."""
-        counted = np.cumsum((~there & known) * weights, axis=1)
-        at_last = np.where(there, counted, -1.0)
-        at_last = np.maximum.accumulate(at_last, axis=1) if at_last.shape[1] else at_last
-        since = np.where(at_last < 0, 0.0 if from_start else np.nan, at_last)
-        # Only what `lookback` reaches counts, however far the frame goes: judged live, it would go no further.
-        since[:, self._most :] = np.maximum(since[:, self._most :], counted[:, : -self._most or None])
-        return np.where(known | there, np.maximum(counted - since, 0.0), np.nan)
+
+def _nothing_expected(index: SeriesIndex, window: Window, surprise: Floats) -> Scores:
+    unknown = np.broadcast_to(np.nan, surprise.shape)
+    return Scores(index=index, window=window, surprise=surprise, expected=unknown, lower=unknown, upper=unknown)
 
 
 def _rows(frame: Frame, rows: Ints) -> Frame:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from detectors.gaps import gaps_of
 from detectors.rates import cells_of
 from detectors.silence import PLUGIN, Silence, SilenceSettings
+from detectors.walking import refitted
 from tests.naive import naive_gaps
 from tocsin.calibration import Tails
 from tocsin.model import Baseline, Bools, Floats, Frame, SeriesIndex, SeriesKey, Window
@@ -268,11 +271,11 @@ def test_gaps_are_measured_three_buckets_far_even_when_buckets_are_long() -> Non
 cells = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=0, max_size=60)
 
 
-@given(cells, st.integers(1, 20), st.booleans())
-def test_gaps_are_counted_as_they_are_defined(row: list[tuple[bool, bool]], most: int, from_start: bool) -> None:
+@given(cells, st.integers(1, 20))
+def test_gaps_are_counted_as_they_are_defined(row: list[tuple[bool, bool]], most: int) -> None:
     there, known = (np.array([pair[side] for pair in row], np.bool_) for side in (0, 1))
-    fast = Silence(span=SPAN, reach=max(3, most) * SPAN)._gaps(there[None], known[None], from_start=from_start)[0]
-    slow = naive_gaps(there.tolist(), known.tolist(), max(3, most), [1.0] * len(row), from_start=from_start)
+    fast = gaps_of(there[None], known[None], most)[0]
+    slow = naive_gaps(there.tolist(), known.tolist(), most, [1.0] * len(row), from_start=True)
     np.testing.assert_array_equal(fast, np.array(slow, np.float64))
 
 
@@ -312,3 +315,30 @@ def test_the_order_of_rows_and_shards_have_no_effect(seed: int, order: list[int]
         index = SeriesIndex(history.index[row] for row in rows)
         baseline = DETECTOR.fit(history.take(rows, index)).baseline
         np.testing.assert_array_equal(DETECTOR.score(now.take(rows, index), baseline).surprise, whole[rows])
+
+
+@settings(max_examples=25)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([600, 3600, 7000]),
+    st.sampled_from([3, 20, 35]),
+    st.sampled_from([DAY, DAY // 2]),
+    st.sampled_from([28 * DAY, 5 * DAY]),
+)
+def test_a_walk_says_what_learning_before_each_window_says(seed: int, span: int, days: int, every: int, train: int) -> None:
+    random = np.random.default_rng(seed)
+    buckets = days * DAY // span
+    there = random.random((3, buckets)) < random.choice([0.02, 0.9, 0.99, 1.0], (3, 1))
+    there[0] = np.arange(buckets) % (DAY // span) == random.integers(0, 3, buckets)  # a nightly job
+    for row in there:
+        begin = random.integers(0, buckets)
+        row[begin : begin + random.integers(0, buckets // 3 + 2)] = random.random() < 0.2
+    known = there | (random.random(there.shape) < random.choice([0.9, 1.0]))
+    whole = frame(there, known=known, start=T0 - 5 * DAY, span=span)
+    detector = Silence(span=span, calendar=Calendar("Europe/Paris"))
+    begins = list(range(whole.window.start + span * int(random.integers(0, 30)), whole.window.end, every // span * span))
+    windows = [Window(begin, end, span) for begin, end in pairwise([*begins, whole.window.end])]
+    plain = refitted(detector, whole, windows, train)
+    for one, other, window in zip(detector.walk(whole, windows, train), plain, windows, strict=True):
+        assert one.scores.window == window
+        np.testing.assert_allclose(one.scores.surprise, other.scores.surprise, rtol=1e-6, atol=1e-9)
