@@ -125,14 +125,14 @@ class Change:
             starts = np.array([place.start - first for place in places])
             lengths = [place.stop - place.start for place in places]
             longest = max(lengths)
-            tails, outright = _learnt(laid(small, starts - learnt_from, learnt_from).reshape(-1, learnt_from))
+            tails, outright = _learnt(laid(small, starts - learnt_from, learnt_from).reshape(count * len(block), learnt_from))
             many = {name: np.repeat(array, len(block)) for name, array in facts.items()} | {"tails": tails, "outright": outright}
-            far = laid(kept, starts - TOGETHER + 1, longest + TOGETHER - 1).reshape(-1, longest + TOGETHER - 1)
-            asked = laid(expected, starts - (last - first - expected.shape[1]), longest).reshape(-1, longest)
+            far = laid(kept, starts - TOGETHER + 1, longest + TOGETHER - 1).reshape(count * len(block), longest + TOGETHER - 1)
+            asked = laid(expected, starts - (last - first - expected.shape[1]), longest).reshape(count * len(block), longest)
             said = np.empty((4, *asked.shape))
             _say(many, far, asked, said)
             by_window = said.reshape(4, count, len(block), longest)
-            tails, outright = tails.reshape(count, len(block), -1), outright.reshape(count, len(block))
+            tails, outright = tails.reshape(count, len(block), 5), outright.reshape(count, len(block))
             for number, window in enumerate(block):
                 surprise, around, lower, upper = by_window[:, :, number, : lengths[number]]
                 here = slice(max(0, starts[number] - learnt_from), starts[number])

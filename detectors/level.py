@@ -3,30 +3,33 @@
 Idea and formulas: docs/detection/level.md. Three slow means, each with its own calibration, speak with one voice, their average:
 the last six hours against the week before; the last six hours against the six before them; the last hour against the same hour
 of the last seven days. What is expected are medians of seven days, so a lasting shift is adopted in half a week and an incident
-of less is not. A mean remembers what is over: hours count only while the present value is still off on their side, so that an
-incident ends when it ends. Fails in the week after a long gap, and while a shift is new: it is told once, and goes on being
-surprising.
+of less is not. They are heard only while the last hour is off, further than three hours in ten are, and the present value is
+still off on its side: a mean remembers what is over, and an incident ends when it ends. Fails in the week after a long gap, and
+while a shift is new: it is told once, and goes on being surprising.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from detectors.halfhours import HalfHours, between_centres
-from detectors.learnt import agreed, learnt_of
+from detectors.learnt import agreed, blocks, laid, learnt_of, slabs
 from detectors.scales import facts_of, mattering, one_sided
-from detectors.season import WEEK, previous
-from tocsin.calibration import Tails
-from tocsin.model import Baseline, Fitted, Floats, Frame, Ints, Metric, Scores, Window
-from tocsin.ports import Plugin, Surroundings
+from detectors.walking import past, refitted
+from tocsin.calibration import Tails, median
+from tocsin.model import Baseline, Bools, Fitted, Floats, Frame, Ints, Metric, Scores, SeriesIndex, Window
+from tocsin.ports import Plugin, Stretch, Surroundings
 from tocsin.settings import Settings
-from tocsin.timegrid import SLOT, SLOTS_PER_DAY, Calendar
+from tocsin.timegrid import DAY, SLOT, SLOTS_PER_DAY, Calendar
 
 REHEARSAL = 14
+WEEK = 7
 HISTORY = REHEARSAL + WEEK
 """Days that are looked at: the trailing two weeks are the rehearsal, each of their days expected from the week before it."""
 SLOW = 6 * 3600
@@ -34,11 +37,47 @@ HOUR = 3600
 LEAST_DAYS = 2
 LEAST_VALUES = 40
 """Nothing is judged before a series had values on two days, and that many."""
+EXACT = 1e-12
+"""Differences of this part of a mean are nothing but rounding."""
+CLOSE = 1e-6
+"""What is so near to a limit is on it: else rounding would decide of values that repeat."""
 VOICES = ("week", "before", "hour")
+
+_TINY = 1e-30
+
+Far = NDArray[np.float32]
+"""Deviations where they matter, (4, n_series, n_buckets): those of the three voices, and the last one's as far as it is still
+there: 0 where the present value is back."""
 
 
 class LevelSettings(Settings):
     """Nothing needs to be set."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usual:
+    """What is expected of days of 24 hours, one after the other from `start`, each from the days before it.
+
+    `week` (n_series, n_days) of all its values; `hours` (n_series, n_days, 48) of the hours that end with its local half-hours,
+    which begin `phase` seconds after those of the clock. `seen` (n_series, n_days) is how many of the `HISTORY` days before had
+    values. NaN where there is nothing to expect from.
+    """
+
+    start: int
+    phase: int
+    week: Floats
+    hours: Floats
+    seen: Ints
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where buckets lie, all (n_buckets,): the day, the two half-hours between whose ends each bucket ends, how far along."""
+
+    day: Ints
+    below: Ints
+    above: Ints
+    part: Floats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,97 +111,217 @@ class Level:
     # --- learning -----------------------------------------------------------------------------------------------------
 
     def fit(self, history: Frame) -> Fitted:
-        """Learn from the last three weeks; the rehearsal covers the last two."""
-        halves = HalfHours.of(history.window, self.calendar, HISTORY)
-        rehearsal = min(REHEARSAL, halves.days)
-        columns = halves.columns_since(halves.days - rehearsal)
-        window = Window(history.window.start + columns.start * self.span, history.window.end, self.span)
+        """Learn from the last three weeks; the rehearsal covers the last two, but no day that nothing came before."""
+        window = history.window
+        days = min(HISTORY, (window.end - window.start) // DAY)
+        usual = self._usual(history, window.end - days * DAY, days, max(0, days - REHEARSAL))
+        columns = slice(-((window.start - usual.start) // self.span), len(window))
         facts = facts_of(history.index, self.metrics)
-        count = len(history.index)
-        arrays: dict[str, NDArray[np.generic]] = dict(facts)
-        surprise = np.full((count, len(window)), np.nan)
-        arrays |= {"week": np.full(count, np.nan), "hours": np.full((count, SLOTS_PER_DAY), np.nan)}
-        arrays |= {f"tails_{voice}": np.full((count, 5), np.nan, np.float32) for voice in VOICES}
-        if count and rehearsal:
-            slow, hour = trailing_mean(history.values, self._slow), trailing_mean(history.values, self._hour)
-            cells = halves.cells(history.values)
-            week = previous(cells, WEEK, rehearsal, whole_day=True)
-            hours = previous(halves.cells(hour), WEEK, rehearsal)
-            first_day = halves.days - rehearsal
-            began = halves.start + first_day * SLOTS_PER_DAY * SLOT
-            starts = history.window.starts[columns]
-            usual = between_centres(halves.in_time(hours[:, :rehearsal], first_day), starts, self.span, began)
-            day = np.clip((starts + self.span // 2 - began) // (SLOTS_PER_DAY * SLOT), 0, rehearsal - 1)
-            known = ~np.isnan(history.values[:, columns])
-            deviations = {
-                "week": slow[:, columns] - week[:, :rehearsal, 0][:, day],
-                "before": (slow - _earlier(slow, self._slow))[:, columns],
-                "hour": hour[:, columns] - usual,
-            }
-            days_seen = np.count_nonzero(~np.isnan(cells).all(axis=2), axis=1)
-            enough = (days_seen >= LEAST_DAYS)[:, None] & known
-            said = []
-            for voice, deviation in deviations.items():
-                far = np.where(enough, mattering(deviation, facts), np.nan).astype(np.float32)
-                tails = Tails.fit(far, LEAST_VALUES)
-                arrays[f"tails_{voice}"] = tails.to_array()
-                said.append(tails.surprise(far))
-            surprise = agreed(said, known & ~np.isnan(arrays["tails_week"][:, 2].astype(np.float64))[:, None])
-            surprise = still_there(surprise, history.values[:, columns] - usual, deviations["hour"])
-            arrays |= {"week": week[:, rehearsal, 0].astype(np.float64), "hours": hours[:, rehearsal].astype(np.float64)}
+        _, far = self._deviations(history, facts, usual, columns)
+        tails = _learnt(far[: len(VOICES)], usual.seen[:, -1])
+        return self._fitted(history.index, window, facts, far, tails, usual.week[:, -1], usual.hours[:, -1])
+
+    def walk(self, frame: Frame, windows: Sequence[Window], train: int) -> Iterator[Stretch]:
+        """As `WalkingDetector.walk`. Days on end are learnt and judged together: what is expected of a day, and how far off it
+        was, is the same for all that come after it."""
+        if not self._days_on_end(windows, train):
+            yield from refitted(self, frame, windows, train)
+            return
+        count, facts, a_day = len(frame.index), facts_of(frame.index, self.metrics), DAY // self.span
+        learnt_from = REHEARSAL * a_day
+        before = min(HISTORY, (windows[0].start - frame.window.start) // DAY)
+        usual = self._usual(frame, windows[0].start - before * DAY, before + len(windows) - 1, 0)
+        began = (usual.start - frame.window.start) // self.span
+        kept = np.empty((len(VOICES) + 1, count, 0), np.float32)
+        for block in blocks(windows, len(kept) * count, learnt_from):
+            end = block[-1].columns_in(frame.window).stop
+            fresh = slice(began + kept.shape[2], end)
+            expected, far = self._deviations(frame, facts, usual, fresh)
+            kept = np.concatenate([kept, far], axis=2)
+            starts = (np.array([window.start for window in block]) - frame.window.start) // self.span
+            days = (starts - (usual.start - frame.window.start) // self.span) // a_day
+            rehearsed = np.stack([laid(voice, starts - began - learnt_from, learnt_from) for voice in kept[: len(VOICES)]])
+            tails = _learnt(rehearsed.reshape(len(VOICES), count * len(block), learnt_from), usual.seen[:, days].ravel())
+            own = {name: np.repeat(array, len(block)) for name, array in facts.items()} | _named(tails)
+            here = np.stack([laid(voice, starts - began, a_day) for voice in kept]).reshape(len(kept), count * len(block), a_day)
+            around = laid(expected, starts - fresh.start, a_day).reshape(count * len(block), a_day)
+            said = np.empty((4, *around.shape))
+            _say(own, around, here[-1], ~np.isnan(here[0]), partial(_of_rows, here), said)
+            by_window = said.reshape(4, count, len(block), a_day)
+            tails = tails.reshape(len(VOICES), count, len(block), 5)
+            for number, window in enumerate(block):
+                surprise, middle, lower, upper = by_window[:, :, number, : len(window)]
+                first = int(starts[number]) - began
+                learnt = (
+                    past(frame.window, window, train),
+                    facts,
+                    kept[:, :, max(0, first - learnt_from) : first],
+                    tails[:, :, number],
+                    usual.week[:, days[number]],
+                    usual.hours[:, days[number]],
+                )
+                yield Stretch(
+                    scores=Scores(index=frame.index, window=window, surprise=surprise, expected=middle, lower=lower, upper=upper),
+                    fitted=partial(self._fitted, frame.index, *learnt),
+                )
+            over = max(0, kept.shape[2] - learnt_from)
+            kept, began = kept[:, :, over:], began + over
+
+    def _days_on_end(self, windows: Sequence[Window], train: int) -> bool:
+        """Whether the windows are days, the last one perhaps less, that begin at the same place in a half-hour, and so much is
+        learnt from before each of them that where the history begins does not matter."""
+        starts = np.array([window.start for window in windows])
+        return (
+            len(windows) > 0
+            and DAY % self.span == 0
+            and train >= HISTORY * DAY + self.lookback + DAY
+            and bool((np.diff(starts) == DAY).all())
+            and windows[-1].end - windows[-1].start <= DAY
+            and len(set((self.calendar.local_seconds(starts) % SLOT).tolist())) == 1
+        )
+
+    def _usual(self, history: Frame, start: int, days: int, since: int) -> Usual:
+        """What is expected of the days from the `since`th after `start` on, and of the one after the last of `days`."""
+        n, width = len(history.index), days + 1 - since
+        phase = self._phase(start)
+        places = np.arange(days * SLOTS_PER_DAY)
+        labels = (self.calendar.local_seconds(start + places * SLOT + SLOT // 2) - phase) % DAY // SLOT
+        table = np.full((days, SLOTS_PER_DAY), -1)
+        table[places // SLOTS_PER_DAY, labels] = places
+        week, hours = np.empty((n, width)), np.empty((n, width, SLOTS_PER_DAY))
+        seen = np.empty((n, width), np.int64)
+        for rows in slabs(n, len(history.window)):
+            total, count = half_hours(history.values[rows], history.window, start - SLOT, days * SLOTS_PER_DAY + 1)
+            cells = _before(_mean(total[:, 1:], count[:, 1:]), table, WEEK)
+            week[rows] = median(cells[:, since:].reshape(len(total), width, SLOTS_PER_DAY * WEEK))
+            hourly = _mean(total[:, 1:] + total[:, :-1], count[:, 1:] + count[:, :-1])
+            hours[rows] = median(_before(hourly, table, WEEK)[:, since:])
+            there = (count[:, 1:].reshape(len(total), days, SLOTS_PER_DAY) > 0).any(axis=2)
+            sums = np.cumsum(np.pad(there, ((0, 0), (HISTORY + 1, 0))), axis=1)
+            seen[rows] = (sums[:, HISTORY:] - sums[:, : sums.shape[1] - HISTORY])[:, since:]
+        return Usual(start=start + since * DAY, phase=phase, week=week, hours=hours, seen=seen)
+
+    def _deviations(self, frame: Frame, facts: Mapping[str, NDArray[Any]], usual: Usual, columns: slice) -> tuple[Floats, Far]:
+        """What is expected of the hours that end with each of these buckets, and how far off they are; unknown where a value is,
+        and on days that nothing came before."""
+        places = self._places(frame.window.starts[columns], usual.phase, usual.start)
+        shape = len(frame.index), columns.stop - columns.start
+        expected, far = np.empty(shape), np.empty((len(VOICES) + 1, *shape), np.float32)
+        for rows in slabs(shape[0], shape[1] + 2 * self._slow):
+            values, mine = frame.values[rows], {name: array[rows] for name, array in facts.items()}
+            week = usual.week[rows].take(places.day, axis=1)
+            expected[rows] = _between(usual.hours[rows], places)
+            far[:2, rows] = self._slow_far(values, columns, week, mine, slice(None))
+            far[2, rows], far[3, rows] = self._hour_far(values, columns, expected[rows], mine)
+            far[:, rows][:, np.isnan(week) | np.isnan(values[:, columns])] = np.nan
+        return expected, far
+
+    def _hour_far(
+        self, values: Floats, columns: slice, expected: Floats, facts: Mapping[str, NDArray[Any]]
+    ) -> tuple[Floats, Floats]:
+        """How far off the last hour is, and that again, 0 where the present value is back: less than half as far off as the hour,
+        or on the other side."""
+        hour = _apart(trailing_mean(values, self._hour, columns), expected)
+        far = mattering(hour, facts)
+        back = (values[:, columns] - expected) * hour < (0.5 - CLOSE) * hour * hour
+        return far, np.where(back, 0.0, far)
+
+    def _slow_far(
+        self, values: Floats, columns: slice, week: Floats, facts: Mapping[str, NDArray[Any]], rows: Ints | slice
+    ) -> Floats:
+        """How far off the last six hours are from the week, and from the six before them, (2, rows, n_buckets)."""
+        first = max(0, columns.start - 2 * self._slow + 1)
+        asked = values[:, first : columns.stop][rows]
+        now = trailing_mean(asked, self._slow, slice(columns.start - first, columns.stop - first))
+        earlier = slice(columns.start - first - self._slow, columns.stop - first - self._slow)
+        before = trailing_mean(asked, self._slow, earlier)
+        mine = {name: facts[name][rows] for name in ("up", "down", "least")}
+        return np.stack([mattering(_apart(now, other), mine) for other in (week[rows], before)])
+
+    def _phase(self, instant: int) -> int:
+        return int(self.calendar.local_seconds(np.array([instant]))[0]) % SLOT
+
+    def _places(self, starts: Ints, phase: int, first: int) -> Places:
+        """Where buckets lie in the half-hours of the days from `first` on."""
+        ends = self.calendar.local_seconds(starts + self.span // 2) + (self.span - self.span // 2) - phase
+        part = ends % SLOT / SLOT
+        below = (ends // SLOT - 1) % SLOTS_PER_DAY
+        above = np.where(part > 0, (below + 1) % SLOTS_PER_DAY, below)
+        return Places(day=(starts - first) // DAY, below=below, above=above, part=part)
+
+    def _fitted(
+        self,
+        index: SeriesIndex,
+        trained_on: Window,
+        facts: Mapping[str, NDArray[Any]],
+        far: Far,
+        tails: NDArray[np.float32],
+        week: Floats,
+        hours: Floats,
+    ) -> Fitted:
+        """What was learnt of the deviations of the last days, and what is said of them."""
+        arrays = {**facts, "week": week, "hours": hours, **_named(tails)}
+        surprise = _heard(arrays, far[-1], ~np.isnan(far[0]), partial(_of_rows, far))
         unknown = np.broadcast_to(np.nan, surprise.shape)
+        window = Window(trained_on.end - far.shape[2] * self.span, trained_on.end, self.span)
         return Fitted(
             baseline=Baseline(
                 detector=self.name,
-                index=history.index,
-                trained_on=history.window,
+                index=index,
+                trained_on=trained_on,
                 arrays=arrays,
-                facts={"format": 1, "span": self.span, "calendar": repr(self.calendar)},
+                facts={"format": 2, "span": self.span, "calendar": repr(self.calendar)},
             ),
-            rehearsal=Scores(
-                index=history.index, window=window, surprise=surprise, expected=unknown, lower=unknown, upper=unknown
-            ),
+            rehearsal=Scores(index=index, window=window, surprise=surprise, expected=unknown, lower=unknown, upper=unknown),
         )
 
     # --- judging ------------------------------------------------------------------------------------------------------
 
     def score(self, frame: Frame, baseline: Baseline, window: Window | None = None) -> Scores:
-        """Judge the hours that end with each bucket, as far as the frame goes back."""
+        """Judge the hours that end with each bucket, as far as the frame goes back. The slow hours are looked at only where the
+        last one is off."""
         own, there = learnt_of(frame.index, baseline)
         window = window or frame.window
         columns = window.columns_in(frame.window)
-        slow = trailing_mean(frame.values, self._slow, columns)
-        earlier = slice(columns.start - self._slow, columns.stop - self._slow)
-        before = trailing_mean(frame.values, self._slow, earlier)
-        hour = trailing_mean(frame.values, self._hour, columns)
-        below, above, part = self._slots(window.starts)
-        hours = own["hours"]
-        usual = hours[:, below] * (1.0 - part) + hours[:, above] * part
-        week = own["week"][:, None]
-        deviations = {"week": slow - week, "before": slow - before, "hour": hour - usual}
-        tails = {voice: Tails.from_array(own[f"tails_{voice}"]) for voice in VOICES}
-        judged = (~np.isnan(tails["week"].far) & there)[:, None] & ~np.isnan(frame.values[:, columns])
-        said = [tails[voice].surprise(mattering(deviation, own)) for voice, deviation in deviations.items()]
-        expected = np.where((~np.isnan(tails["hour"].far) & there)[:, None], usual, np.nan)
-        lower, upper = one_sided(expected, tails["hour"].limit()[:, None], own)
-        surprise = still_there(agreed(said, judged), frame.values[:, columns] - usual, deviations["hour"])
-        return Scores(index=frame.index, window=window, surprise=surprise, expected=expected, lower=lower, upper=upper)
+        places = self._places(window.starts, self._phase(baseline.trained_on.end), window.start)
+        places = replace(places, day=np.zeros_like(places.day))
+        said = np.empty((4, len(frame.index), len(window)))
+        for rows in slabs(len(frame.index), len(window) + self._hour):
+            values, mine = frame.values[rows], {name: array[rows] for name, array in own.items()}
+            week = mine["week"][:, None]
+            expected = _between(mine["hours"][:, None], places)
+            _, still = self._hour_far(values, columns, expected, mine)
+            known = ~np.isnan(values[:, columns]) & ~np.isnan(week)
+            _say(mine, expected, still, known, partial(self._slow_far, values, columns, week, mine), said[:, rows])
+        said[:, ~there] = np.nan
+        surprise, around, lower, upper = said
+        return Scores(index=frame.index, window=window, surprise=surprise, expected=around, lower=lower, upper=upper)
 
-    def _slots(self, starts: Ints) -> tuple[Ints, Ints, Floats]:
-        """The two local half-hours whose centres each bucket's centre lies between, and how far along."""
-        centres = starts + self.span // 2
-        return (
-            self.calendar.slots(centres - SLOT // 2),
-            self.calendar.slots(centres + SLOT // 2),
-            self.calendar.local_seconds(centres - SLOT // 2) % SLOT / SLOT,
+
+def half_hours(values: Floats, window: Window, first: int, count: int) -> tuple[Floats, Floats]:
+    """Sum and number of the known values in so many half-hours from `first` on, each (n_series, count). A bucket is in the one
+    that holds its centre; one longer than half an hour is in all whose centre it holds. What is before the window is unknown."""
+    span, edges = window.span, first + np.arange(count + 1) * SLOT
+    if span > SLOT:
+        columns = (edges[:-1] + SLOT // 2 - window.start) // span
+        held = (
+            np.where(columns < 0, np.nan, values[:, np.maximum(columns, 0)])
+            if values.shape[1]
+            else np.full((len(values), count), np.nan)
         )
-
-
-def still_there(surprise: Floats, present: Floats, hour: Floats) -> Floats:
-    """Zero where the present value is back: less than half as far off as the hour was, or on the other side. All (n_series,
-    n_buckets), deviations from what is usual at this hour; where one is not known nothing changes."""
-    back = present * hour < 0.5 * hour * hour
-    return np.where(back & ~np.isnan(surprise), 0.0, surprise)
+        return np.nan_to_num(held), (~np.isnan(held)).astype(np.float64)
+    bounds = -(-(edges - window.start - span // 2) // span)
+    if bounds[0] < 0:
+        values = np.pad(values, ((0, 0), (-bounds[0], 0)), constant_values=np.nan)
+        bounds -= bounds[0]
+    values = values[:, bounds[0] : bounds[-1]]
+    known = ~np.isnan(values)
+    filled, there = np.where(known, values, 0.0), known.astype(np.float64)
+    if SLOT % span == 0:
+        each = np.ones(SLOT // span)
+        return filled.reshape(len(values), count, len(each)) @ each, there.reshape(len(values), count, len(each)) @ each
+    inside = bounds[:-1] - bounds[0]
+    return np.add.reduceat(filled, inside, axis=1), np.add.reduceat(there, inside, axis=1)
 
 
 def trailing_mean(values: Floats, width: int, columns: slice | None = None) -> Floats:
@@ -173,38 +332,106 @@ def trailing_mean(values: Floats, width: int, columns: slice | None = None) -> F
     part = values[:, max(0, first) : max(0, columns.stop)]
     if part.shape[1] < columns.stop - first:
         part = np.pad(part, ((0, 0), (columns.stop - first - part.shape[1], 0)), constant_values=np.nan)
-    there = ~np.isnan(part)
-    filled = np.where(there, part, 0.0)
-    total, count = _sliding(filled, width), _sliding(there.astype(np.float64), width)
-    return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan), np.float64)
+    mean = _sliding(part, width) / width
+    holes = np.flatnonzero(np.isnan(mean).any(axis=1))
+    if len(holes):
+        part = part[holes]
+        there = ~np.isnan(part)
+        mean[holes] = _mean(_sliding(np.where(there, part, 0.0), width), _sliding(there.astype(np.float64), width))
+    return mean
 
 
 def _sliding(values: Floats, width: int) -> Floats:
-    """Sum of each `width` neighbouring columns, (n_series, n_buckets - width + 1), put together from sums of 1, 2, 4 ... of
-    them. Where the columns begin changes no digit of what is said of later ones."""
+    """Sum of each `width` neighbouring columns, (n_series, n_buckets - width + 1); put together from sums of 1, 2, 4 ... of them,
+    so that a value far away leaves no trace."""
     count = values.shape[1] - width + 1
+    if count == 1:
+        return (values @ np.ones(width))[:, None]
     total, sums, first, size = np.zeros((len(values), count)), values, 0, 1
     while size <= width:
-        if width & size and count == 1:
-            # The same additions in the same order, without those that nobody asked for: a tick.
-            part = values[:, first : first + size]
-            while part.shape[1] > 1:
-                part = part[:, 0::2] + part[:, 1::2]
-            total += part
-            first += size
-        elif width & size:
+        if width & size:
             total += sums[:, first : first + count]
             first += size
-        if 2 * size <= width and count > 1:
+        if 2 * size <= width:
             sums = sums[:, : sums.shape[1] - size] + sums[:, size:]
         size *= 2
     return total
 
 
-def _earlier(values: Floats, buckets: int) -> Floats:
-    moved = np.full_like(values, np.nan)
-    moved[:, buckets:] = values[:, : max(0, values.shape[1] - buckets)]
-    return moved
+def _mean(total: Floats, count: Floats) -> Floats:
+    return np.where(count > 0, total / np.maximum(count, 1.0), np.nan)
+
+
+def _apart(mean: Floats, other: Floats) -> Floats:
+    """The difference, 0 where it is nothing but rounding."""
+    difference = mean - other
+    difference[np.abs(difference) <= EXACT * np.abs(mean)] = 0.0
+    return difference
+
+
+def _before(cells: Floats, table: Ints, most: int) -> Floats:
+    """The half-hours of the `most` days before each day and the one to come, by local half-hour, (n, days + 1, 48, most); NaN
+    where there was none. `table` (days, 48) is where each is in order of time."""
+    ordered = np.full((len(cells), most + len(table), SLOTS_PER_DAY), np.nan)
+    ordered[:, most:] = np.where(table < 0, np.nan, cells[:, table])
+    return sliding_window_view(ordered, most, axis=1)
+
+
+def _between(hours: Floats, places: Places) -> Floats:
+    """What `hours` (n_series, n_days, 48) say of buckets, linear between the ends of half-hours, (n_series, n_buckets)."""
+    flat, day = hours.reshape(len(hours), hours.shape[1] * SLOTS_PER_DAY), places.day * SLOTS_PER_DAY
+    return flat.take(day + places.below, axis=1) * (1.0 - places.part) + flat.take(day + places.above, axis=1) * places.part
+
+
+def _learnt(far: Far, seen: Ints) -> NDArray[np.float32]:
+    """The tails of the three voices' deviations (3, n_rows, n) as one array (3, n_rows, 5); NaN where too few days were seen."""
+    voices, count, width = far.shape
+    tails = Tails.fit(far.reshape(voices * count, width), LEAST_VALUES).to_array().reshape(voices, count, 5)
+    tails[:, seen < LEAST_DAYS] = np.nan
+    return tails
+
+
+def _named(tails: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    return {f"tails_{voice}": array for voice, array in zip(VOICES, tails, strict=True)}
+
+
+def _of_rows(far: Far, rows: Ints) -> Far:
+    return far[:2, rows]
+
+
+def _say(
+    own: Mapping[str, NDArray[Any]],
+    expected: Floats,
+    still: NDArray[np.floating],
+    known: Bools,
+    slow: Callable[[Ints], NDArray[np.floating]],
+    said: Floats,
+) -> None:
+    """Write surprise, expected, lower and upper, (4, n_rows, n_buckets)."""
+    said[0] = _heard(own, still, known, slow)
+    limit = Tails.from_array(own["tails_hour"]).limit()[:, None]
+    said[1] = np.where(np.isnan(limit), np.nan, expected)
+    said[2], said[3] = one_sided(said[1], limit, own)
+
+
+def _heard(
+    own: Mapping[str, NDArray[Any]],
+    still: NDArray[np.floating],
+    known: Bools,
+    slow: Callable[[Ints], NDArray[np.floating]],
+) -> Floats:
+    """The surprise of known values, (n_rows, n_buckets): 0 where the hour, as far as it is `still` off, is not further off than
+    usual; elsewhere the mean of the three voices. `slow` gives the deviations of the two others for the rows that need them."""
+    judged = known & ~np.isnan(own["tails_week"][:, 2:3])
+    asked = judged & ~(still < np.maximum((1.0 - CLOSE) * own["tails_hour"][:, :1], _TINY))
+    surprise = np.where(judged, 0.0, np.nan)
+    rows = np.flatnonzero(asked.any(axis=1))
+    said = [
+        Tails.from_array(own[f"tails_{voice}"][rows]).surprise(far)
+        for voice, far in zip(VOICES, (*slow(rows), still[rows]), strict=True)
+    ]
+    surprise[rows] = np.where(asked[rows], agreed(said, asked[rows]), surprise[rows])
+    return surprise
 
 
 def _build(_settings: LevelSettings, surroundings: Surroundings) -> Level:

@@ -382,6 +382,17 @@ def naive_trailing_mean(values: list[float], at: int, width: int) -> float:
     return sum(known) / len(known) if known else math.nan
 
 
+def naive_half_hour(values: list[float], start: int, span: int, first: int) -> tuple[float, int]:
+    """Sum and number of the known buckets (the first begins at `start`) whose centre lies in the half-hour from `first` on, or,
+    where buckets are longer than that, of the one that holds the half-hour's centre."""
+    known = []
+    for place, value in enumerate(values):
+        begin = start + place * span
+        here = first <= begin + span // 2 < first + 1800 if span <= 1800 else begin <= first + 900 < begin + span
+        known += [value] if here and not math.isnan(value) else []
+    return sum(known), len(known)
+
+
 def naive_nearest(values: list[float], asked: float, nth: int) -> float:
     """Distance to the nth nearest of the known values."""
     distances = sorted(abs(value - asked) for value in values if not math.isnan(value))
