@@ -213,24 +213,6 @@ def withdraw(state: JudgeState, component: str, at: int, reason: str) -> Judged:
     return Judged(state=rest, incidents=(gone,), transitions=(step,), alert=nothing)
 
 
-def onset(surprise: Floats, recent_buckets: int) -> Floats:
-    """The surprise of buckets that tell something new: higher than everything in the `recent_buckets` before; else 0.
-
-    Works along the last axis; NaN (not judged) stays NaN and is no height to compare with. Causal.
-    """
-    best = np.where(np.isnan(surprise), -np.inf, surprise)
-    before = np.full_like(best, -np.inf)
-    offset, width, left = 1, 1, max(0, recent_buckets)
-    while left:  # the binary digits of the length, each covered by a running maximum of that power of two
-        if left & 1:
-            before[..., offset:] = np.maximum(before[..., offset:], best[..., : max(0, best.shape[-1] - offset)])
-            offset += width
-        left >>= 1
-        best = np.concatenate([best[..., :width], np.maximum(best[..., width:], best[..., :-width])], axis=-1)
-        width *= 2
-    return np.where(np.isnan(surprise), np.nan, np.where(surprise > before, surprise, 0.0))
-
-
 def incident_id(component_type: str, component: str, signature: str, since: int) -> str:
     """The name of an incident: the same data give the same name, everywhere and again."""
     text = json.dumps([component_type, component, signature, since])
@@ -385,45 +367,60 @@ class _Trail:
         """Walk on from `at` while the incident is open; returns the first bucket after its recovery."""
         incident, calm, begin, floor = live.incident, live.calm, at, self._bucket(live.floor)
         evidence = self._evidence.setdefault(incident.id, [])
+        surprise, last_bad, peak = incident.surprise, incident.last_bad, incident.peak
+        # A long incident has thousands of buckets: its record is made anew only where something is told.
         while at < len(self.values):
             value = self.values[at]
             if math.isnan(value):
                 at += 1
                 continue
-            changes: dict[str, Any] = {"surprise": value}
-            calm = 0 if value >= rules.critical_surprise else calm + 1
+            surprise, calm = value, 0 if value >= rules.critical_surprise else calm + 1
             if value >= rules.open_surprise:
                 evidence.append(at)
-                changes.update(last_bad=self._time(at), peak=max(value, incident.peak))
-            if value < rules.close_surprise:
-                first = max(floor, at + 1 - rules.close_of, 0)
-                good = sum(other < rules.close_surprise for other in self.values[first : at + 1])
-                end = self._time(at + 1)
-                quiet_for = end - incident.last_bad - self.span
-                if good >= rules.close_buckets and (incident.flapping_since is None or quiet_for >= rules.flap_calm):
-                    why = f"{good} of the last {rules.close_of} buckets below surprise {rules.close_surprise:g}"
-                    if incident.flapping_since is not None:
-                        why = f"calm for {quiet_for} s after it came and went: {why}"
-                    changes.update(phase=Phase.RECOVERED, recovered=end, version=incident.version + 1)
-                    incident = replace(incident, **changes)
-                    self._step(incident, at, "recovered", why, Severity.OK)
-                    self.live = Live(incident=incident, calm=0, floor=end, returns=live.returns)
-                    self.open_buckets.append((begin, at))
-                    return at + 1
-            if calm == 0 and incident.severity is not Severity.CRITICAL:
-                incident = replace(incident, **changes, severity=Severity.CRITICAL, version=incident.version + 1)
-                why = f"surprise {value:.1f} reached {rules.critical_surprise:g}"
-                self._step(incident, at, "worse", why, Severity.CRITICAL)
-            elif calm >= rules.better_buckets and incident.severity is Severity.CRITICAL and incident.flapping_since is None:
-                incident = replace(incident, **changes, severity=Severity.WARNING, version=incident.version + 1)
-                why = f"{calm} judged buckets below surprise {rules.critical_surprise:g}"
-                self._step(incident, at, "better", why, Severity.WARNING)
-            else:
-                incident = replace(incident, **changes)
+                last_bad, peak = self._time(at), max(value, peak)
+            told = self._told(incident, at, floor, calm, self._time(at) - last_bad, rules)
             at += 1
+            if told is None:
+                continue
+            kind, why, severity = told
+            over = kind == "recovered"
+            incident = replace(
+                incident,
+                phase=Phase.RECOVERED if over else Phase.OPEN,
+                recovered=self._time(at) if over else None,
+                severity=incident.severity if over else severity,
+                surprise=surprise,
+                last_bad=last_bad,
+                peak=peak,
+                version=incident.version + 1,
+            )
+            self._step(incident, at - 1, kind, why, severity)
+            if over:
+                self.live = Live(incident=incident, calm=0, floor=self._time(at), returns=live.returns)
+                self.open_buckets.append((begin, at - 1))
+                return at
+        incident = replace(incident, surprise=surprise, last_bad=last_bad, peak=peak)
         self.live = replace(live, incident=incident, calm=calm)
         self.open_buckets.append((begin, at))
         return at
+
+    def _told(
+        self, incident: Incident, at: int, floor: int, calm: int, quiet_for: int, rules: Rules
+    ) -> tuple[str, str, Severity] | None:
+        """What a judged bucket changes in an open incident, why, and what is shown then; None when it changes nothing."""
+        value = self.values[at]
+        if value < rules.close_surprise:
+            good = sum(other < rules.close_surprise for other in self.values[max(floor, at + 1 - rules.close_of, 0) : at + 1])
+            if good >= rules.close_buckets and (incident.flapping_since is None or quiet_for >= rules.flap_calm):
+                why = f"{good} of the last {rules.close_of} buckets below surprise {rules.close_surprise:g}"
+                if incident.flapping_since is not None:
+                    why = f"calm for {quiet_for} s after it came and went: {why}"
+                return "recovered", why, Severity.OK
+        if calm == 0 and incident.severity is not Severity.CRITICAL:
+            return "worse", f"surprise {value:.1f} reached {rules.critical_surprise:g}", Severity.CRITICAL
+        if calm >= rules.better_buckets and incident.severity is Severity.CRITICAL and incident.flapping_since is None:
+            return "better", f"{calm} judged buckets below surprise {rules.critical_surprise:g}", Severity.WARNING
+        return None
 
 
 def _with(incident: Incident, anomalies: tuple[Anomaly, ...]) -> Incident:

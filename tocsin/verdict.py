@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from alerting.judge import JudgeState, Rules, judge, onset
+from alerting.judge import JudgeState, Rules, judge
 from tocsin.model import LARGEST, Bools, Floats, Frame, Fused, Ints, Scores, SeriesIndex, SeriesKey, Window
 from tocsin.ports import Surroundings
 from tocsin.registry import find
@@ -90,6 +90,24 @@ def span_of(timestamps: Ints) -> int:
     steps = steps[steps > 0]
     usual = float(np.median(steps)) if len(steps) else 60.0
     return max((span for span in SPANS if span <= usual * 1.02), default=SPANS[0])
+
+
+def onset(surprise: Floats, recent_buckets: int) -> Floats:
+    """The surprise of buckets that tell something new: higher than everything in the `recent_buckets` before; else 0.
+
+    Works along the last axis; NaN (not judged) stays NaN and is no height to compare with. Causal.
+    """
+    best = np.where(np.isnan(surprise), -np.inf, surprise)
+    before = np.full_like(best, -np.inf)
+    offset, width, left = 1, 1, max(0, recent_buckets)
+    while left:  # the binary digits of the length, each covered by a running maximum of that power of two
+        if left & 1:
+            before[..., offset:] = np.maximum(before[..., offset:], best[..., : max(0, best.shape[-1] - offset)])
+            offset += width
+        left >>= 1
+        best = np.concatenate([best[..., :width], np.maximum(best[..., width:], best[..., :-width])], axis=-1)
+        width *= 2
+    return np.where(np.isnan(surprise), np.nan, np.where(surprise > before, surprise, 0.0))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerting.judge import Judged, JudgeState, Rules, incident_id, judge, onset, withdraw
+from alerting.judge import Judged, JudgeState, Rules, incident_id, judge, withdraw
 from alerting.retired import retire
 from tests.naive import naive_judge, naive_onset
 from tocsin.model import (
@@ -27,6 +27,7 @@ from tocsin.model import (
     Transition,
     Window,
 )
+from tocsin.verdict import onset
 
 NAN = float("nan")
 SPAN = 60
