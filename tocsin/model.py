@@ -135,7 +135,14 @@ class SeriesIndex(Sequence[SeriesKey]):
         return self.keys[row]
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, SeriesIndex) and (self is other or self.keys == other.keys)
+        if not isinstance(other, SeriesIndex):
+            return False
+        if self.keys is not other.keys:
+            if len(self.keys) != len(other.keys) or self.keys != other.keys:
+                return False
+            # What is equal is the same from now on: comparing 100,000 keys with their doubles takes as long as judging them.
+            other.keys = self.keys
+        return True
 
     def __hash__(self) -> int:
         return hash(self.keys)
