@@ -332,6 +332,7 @@ def score(
     from tocsin.score import score_path
     from tocsin.show import Progress
 
+    began = time.monotonic()
     with Progress() as progress:
         done = score_path(
             source,
@@ -343,7 +344,7 @@ def score(
             workers=workers or os.cpu_count() or 1,
             progress=progress.reporter("score"),
         )
-    print(done.sentence)
+    print(done.sentence(time.monotonic() - began))
 
 
 @app.command()

@@ -39,11 +39,11 @@ class Done:
     judged: int
     output: Path
 
-    @property
-    def sentence(self) -> str:
-        """For the person who asked."""
+    def sentence(self, seconds: float) -> str:
+        """For the person who asked, and waited so long."""
         files = "1 file" if self.files == 1 else f"{self.files} files"
-        return f"{files}, {self.rows} rows, {self.judged} of them judged: {self.output}"
+        speed = f"{self.rows / max(seconds, 1e-3):.0f} rows a second"
+        return f"{files}, {self.rows} rows, {self.judged} of them judged, {speed}: {self.output}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

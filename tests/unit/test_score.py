@@ -83,7 +83,7 @@ def test_one_row_comes_out_per_row_that_goes_in(tmp_path: Path) -> None:
     assert set(column(tmp_path / "said.csv", "alert")) <= {"", "0", "1"}
     assert done == Done(files=1, rows=200, judged=sum(one is not None for one in surprise), output=tmp_path / "said.csv")
     assert done.judged > 100
-    assert "200 rows" in done.sentence
+    assert done.sentence(0.1) == f"1 file, 200 rows, {done.judged} of them judged, 2000 rows a second: {tmp_path / 'said.csv'}"
 
 
 def test_a_lasting_trouble_is_an_alert_and_its_first_row_the_onset(tmp_path: Path) -> None:
