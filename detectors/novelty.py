@@ -4,54 +4,89 @@ Idea and formulas: docs/detection/novelty.md. Two distances, each with its own c
 to the second nearest value within half an hour of the same time of day on the seven days before, and to the third nearest of all
 values of those days. What happens every night is not new at night. Second and third, because one earlier incident shall not make
 the next one usual. Fails on series that wander (everything is new), and while a lasting shift is younger than two days.
+
+A day's distances depend on the seven days before it and on nothing else, so that they are the same numbers whether the day is
+rehearsed, judged, or one of many in a walk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import groupby
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from detectors.clockdays import Clock, ClockDays
 from detectors.learnt import agreed, learnt_of
-from detectors.scales import facts_of, scales
+from detectors.neighbours import NEVER, Small, nearest_at_hour, second_nearest, stretches, third_nearest
+from detectors.scales import facts_of
+from detectors.walking import past, refitted, unjudged
 from tocsin.calibration import Tails
-from tocsin.model import Baseline, Fitted, Floats, Frame, Ints, Metric, Scores, Window
-from tocsin.ports import Plugin, Surroundings
+from tocsin.model import LARGEST, Baseline, Bools, Fitted, Floats, Frame, Ints, Metric, Scores, SeriesIndex, Window
+from tocsin.ports import Plugin, Stretch, Surroundings
 from tocsin.settings import Settings
-from tocsin.timegrid import DAY, Calendar
+from tocsin.timegrid import Calendar
 
 REHEARSAL = 14
 DAYS = 7
 """Days that are remembered. Fourteen are no better."""
-STEP = 300
+STEP = 600
 """Seconds between the values that are remembered, where buckets are shorter."""
 NEAR = 1800
 """How far from the same time of day a value may be to count as of the same time."""
-KEPT = 32
-"""Of all values of those days so many are kept: half of them even in rank, half even in value."""
 AHEAD = 1.2
 """Days to come are that much further from those remembered than the days of the rehearsal were from theirs."""
 AHEAD_OF_COUNTS = 1.6
 """The same where most distances are 0, because values repeat: what was seen of the others is a few steps, and days to come
 bring the next."""
-LEAST_DAYS = 2
 LEAST_VALUES = 40
-"""Nothing is judged before a series had values on two days, and that many."""
-ROWS = 64
-"""Series worked on together, so that the arrays stay in the cache."""
-LARGEST_KEPT = 6e4
-"""Spreads from the centre; what is further away is remembered as this far."""
-_NEVER = np.float32(1e30)
-_FAR = np.float32(1e29)
+"""Nothing is judged before so many values could be compared with those of days before them."""
+ROWS = 8192
+"""Series judged together, so that the arrays stay in the cache."""
+LEARNT = 1 << 20
+"""Values of several series that are learnt from together."""
+WALKED = 1 << 22
+"""Values of all rehearsals that are looked at together in a walk."""
 
-Small = NDArray[np.float32]
+Facts = Mapping[str, NDArray[Any]]
 
 
 class NoveltySettings(Settings):
     """Nothing needs to be set."""
+
+
+class _Days(NamedTuple):
+    """Days in a row, each compared with those before it, all (n_series, n_days, n_buckets): distances where they matter, else 0,
+    NaN where there is no value or nothing to compare it with; and where there is a value."""
+
+    hour: Small
+    ever: Small
+    known: Bools
+
+    def each(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> _Days:
+        """The same change made to all of them."""
+        return _Days(*map(change, self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Mornings:
+    """What is known at the beginning of days in a row: values remembered, (n_series, n_days + 6, n_slots), seven days each; that
+    in the middle of those, (n_series, n_days); the stretches that stand for them all, (n_series, n_days, KEPT)."""
+
+    remembered: Small
+    middle: Small
+    low: Small
+    high: Small
+
+    def arrays(self, day: int) -> dict[str, NDArray[Any]]:
+        """Of one of the mornings, for a baseline. What belongs to an hour lies together for all series: a tick reads no more."""
+        hours = {f"at_{slot}": self.remembered[:, day : day + DAYS, slot] for slot in range(self.remembered.shape[2])}
+        return {"middle": self.middle[:, day], "low": self.low[:, day], "high": self.high[:, day], **hours}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,222 +110,205 @@ class Novelty:
         return 0
 
     @property
-    def _each(self) -> int:
-        """Buckets in a step."""
-        return -(-STEP // self.span)
+    def _clock(self) -> Clock:
+        return Clock(calendar=self.calendar, span=self.span, least=STEP)
 
     @property
-    def _step(self) -> int:
-        return self._each * self.span
+    def _buckets(self) -> int:
+        """In a day."""
+        return self._clock.buckets
 
     @property
-    def _slots(self) -> int:
-        """Steps in a day."""
-        return -(-DAY // self._step)
+    def _day(self) -> int:
+        """In seconds: longer than it is where buckets do not tile it."""
+        return self._buckets * self.span
 
-    @property
-    def _reach(self) -> int:
-        """Steps to either side that are of the same time of day."""
-        return NEAR // self._step
+    def _rehearsed(self, history: Window) -> int:
+        """Days of a history that can be compared with one before."""
+        return min(REHEARSAL, max(0, -(-len(history) // self._buckets) - 1))
 
     # --- learning -----------------------------------------------------------------------------------------------------
 
     def fit(self, history: Frame) -> Fitted:
         """Learn from the last three weeks; the rehearsal covers the last two, each day judged by the days before it."""
         facts = facts_of(history.index, self.metrics)
-        steps = self._grid(history.window)
-        rehearsal = min(REHEARSAL, max(0, len(steps) // self._slots - 1))
-        window = Window(int(steps[len(steps) - rehearsal * self._slots]), history.window.end, self.span) if rehearsal else None
-        window = window or Window(history.window.end, history.window.end, self.span)
+        days = self._rehearsed(history.window)
+        together = max(1, LEARNT // ((DAYS + REHEARSAL) * self._buckets))
         parts, surprises = [], []
-        for first in range(0, max(1, len(history.index)), ROWS):
-            rows = slice(first, first + ROWS)
-            own = {name: each[rows] for name, each in facts.items()}
-            learnt, surprise = self._fit(history.values[rows], history.window, steps, rehearsal, own)
-            parts.append(learnt)
-            surprises.append(surprise)
+        for first in range(0, max(1, len(history.index)), together):
+            rows = slice(first, first + together)
+            own = {name: fact[rows] for name, fact in facts.items()}
+            seen, mornings = self._compared(
+                history.values[rows], history.window, history.window.end - days * self._day, days, own
+            )
+            seen = seen.each(_flat)
+            tails = _tails(seen)
+            parts.append({**mornings.arrays(days), **tails})
+            surprises.append(_surprise(seen, tails))
         arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        unknown = np.broadcast_to(np.nan, (len(history.index), len(window)))
+        return self._fitted(history.index, history.window, {**facts, **arrays}, np.concatenate(surprises))
+
+    def _fitted(self, index: SeriesIndex, history: Window, arrays: Mapping[str, NDArray[Any]], surprise: Floats) -> Fitted:
+        window = Window(history.end - surprise.shape[1] * self.span, history.end, self.span)
+        unknown = np.broadcast_to(np.nan, surprise.shape)
         return Fitted(
             baseline=Baseline(
                 detector=self.name,
-                index=history.index,
-                trained_on=history.window,
-                arrays={**facts, **arrays},
-                facts={"format": 1, "span": self.span, "step": self._step, "days": DAYS, "calendar": repr(self.calendar)},
+                index=index,
+                trained_on=history,
+                arrays=arrays,
+                facts={"format": 2, "span": self.span, "step": self._clock.step, "days": DAYS, "calendar": repr(self.calendar)},
             ),
-            rehearsal=Scores(
-                index=history.index,
-                window=window,
-                surprise=np.concatenate(surprises),
-                expected=unknown,
-                lower=unknown,
-                upper=unknown,
-            ),
+            rehearsal=Scores(index=index, window=window, surprise=surprise, expected=unknown, lower=unknown, upper=unknown),
         )
 
-    def _grid(self, window: Window) -> Ints:
-        """Start of each whole step of the last three weeks, the last one ending with the window."""
-        most = min(len(window) // self._each, (REHEARSAL + DAYS + 1) * self._slots)
-        return window.end - self._step * np.arange(most, 0, -1)
+    def _compared(self, values: Floats, window: Window, start: int, days: int, facts: Facts) -> tuple[_Days, _Mornings]:
+        """So many days from an instant on, and their mornings and the one after them."""
+        clock, count, buckets = self._clock, len(values), self._buckets
+        at = ClockDays.of(clock, start - DAYS * self._day, DAYS + days)
+        first = (start - DAYS * self._day - window.start) // self.span
+        x = np.full((count, (DAYS + days) * buckets + 1), np.nan, np.float32)
+        part = _small(values[:, max(0, first) : max(0, first + x.shape[1] - 1)])
+        x[:, max(0, -first) : max(0, -first) + part.shape[1]] = part
+        remembered = np.take(x, at.remembered, axis=1)
+        remembered[np.isnan(remembered)] = NEVER
+        weeks = sliding_window_view(remembered, DAYS, axis=1)
+        rising = np.sort(weeks.reshape(count * (days + 1), clock.slots * DAYS), axis=1)
+        many = np.count_nonzero(rising < NEVER, axis=1)
+        middle = np.take_along_axis(rising, (np.maximum(many - 1, 0) // 2)[:, None], axis=1).reshape(count, days + 1)
+        low, high = (one.reshape(count, days + 1, one.shape[1]) for one in stretches(rising))
+        asked = x[:, DAYS * buckets : -1].reshape(count, days, buckets)
+        hour = nearest_at_hour(x, remembered, at, DAYS, NEAR // clock.step).reshape(asked.shape)
+        flat = (one[:, :days].reshape(count * days, one.shape[2]) for one in (low, high))
+        ever = third_nearest(asked.reshape(count * days, buckets), *flat).reshape(asked.shape)
+        for distance in (hour, ever):
+            _unless_matters(distance, asked, middle[:, :days, None], facts)
+        seen = _Days(hour=hour, ever=ever, known=~np.isnan(asked))
+        return seen, _Mornings(remembered=remembered, middle=middle, low=low, high=high)
 
-    def _fit(
-        self, values: Floats, window: Window, steps: Ints, rehearsal: int, facts: Mapping[str, NDArray[Any]]
-    ) -> tuple[dict[str, NDArray[np.generic]], Floats]:
-        rows, count = len(values), len(steps)
-        cut = values[:, len(window) - count * self._each :]
-        centre, scale = scales(cut[:, :: self._each])
-        scale = np.where(np.isfinite(scale), scale, np.maximum(1e-9 * np.abs(centre), 1e-9))
-        x = self._small(cut, centre, scale).reshape(rows, count, self._each)
-        remembered = np.where(np.isnan(x[:, :, 0]), _NEVER, x[:, :, 0])
-        ring = np.full((rows, self._slots, DAYS), np.nan, np.float16)
-        for day in range(min(DAYS, -(-count // self._slots))):
-            stop = count - day * self._slots
-            start = max(0, stop - self._slots)
-            ring[:, self._slot(steps[start:stop]), day] = x[:, start:stop, 0]
-        first = count - rehearsal * self._slots
-        seen = remembered[:, max(0, count - DAYS * self._slots) :]
-        arrays: dict[str, NDArray[np.generic]] = {"centre": centre, "scale": scale, "ring": ring, "seen": _thinned(seen)}
-        asked = x[:, first:]
-        far = {"hour": self._nearest_at_hour(asked, remembered, first), "ever": self._nearest_ever(asked, remembered, first)}
-        days_seen = sum(
-            (~np.isnan(x[:, max(0, count - (day + 1) * self._slots) : count - day * self._slots]).all(axis=(1, 2))).astype(int)
-            for day in range(-(-count // self._slots))
-        )
-        enough = (np.asarray(days_seen) >= LEAST_DAYS) if count else np.zeros(rows, np.bool_)
-        said, width = [], asked.shape[1] * self._each
-        for voice, distance in far.items():
-            flat = self._mattering(distance, asked, facts, scale).reshape(rows, width)
-            tails = Tails.fit(np.where(enough[:, None], flat, np.float32(np.nan)), LEAST_VALUES)
-            tails = tails.widened(np.where(tails.common > 0, AHEAD, AHEAD_OF_COUNTS))
-            arrays[f"tails_{voice}"] = tails.to_array()
-            said.append(tails.surprise(flat))
-        judged = ~np.isnan(asked).reshape(rows, width) & ~np.isnan(arrays["tails_ever"][:, 2].astype(np.float64))[:, None]
-        return arrays, agreed(said, judged)
+    # --- walking ------------------------------------------------------------------------------------------------------
 
-    def _small(self, values: Floats, centre: Floats, scale: Floats) -> Small:
-        """Values in spreads from the centre, as they are remembered: equal ones stay equal."""
-        with np.errstate(over="ignore"):
-            small = np.clip((values - centre[:, None]) / scale[:, None], -LARGEST_KEPT, LARGEST_KEPT).astype(np.float16)
-        return small.astype(np.float32)
+    def walk(self, frame: Frame, windows: Sequence[Window], train: int) -> Iterator[Stretch]:
+        """Windows of a day or less that begin at the same time of day share the days they learn from; each is compared once."""
+        for (_, short), run in groupby(windows, lambda window: (window.start % self._day, len(window) <= self._buckets)):
+            alike = list(run)
+            enough = short and train >= (REHEARSAL + DAYS) * self._day
+            yield from self._walk(frame, alike, train) if enough else refitted(self, frame, alike, train)
 
-    def _slot(self, starts: Ints) -> Ints:
-        return self.calendar.local_seconds(starts) % DAY // self._step
+    def _walk(self, frame: Frame, windows: Sequence[Window], train: int) -> Iterator[Stretch]:
+        facts = facts_of(frame.index, self.metrics)
+        count, buckets = len(frame.index), self._buckets
+        together = max(1, WALKED // max(1, count * REHEARSAL * buckets))
+        nothing = np.full((count, REHEARSAL, buckets), np.nan, np.float32)
+        seen = _Days(hour=nothing, ever=nothing, known=np.zeros(nothing.shape, np.bool_))
+        for first in range(0, len(windows), together):
+            block = windows[first : first + together]
+            earlier = self._rehearsed(Window(frame.window.start, block[0].start, self.span)) if not first else 0
+            days = earlier + len(block)
+            fresh, mornings = self._compared(frame.values, frame.window, block[0].start - earlier * self._day, days, facts)
+            most = REHEARSAL + len(block)
+            seen = _Days(*(np.concatenate(both, axis=1)[:, -most:] for both in zip(seen, fresh, strict=True)))
+            weeks = seen.each(lambda one: sliding_window_view(one[:, :-1], REHEARSAL, axis=1).swapaxes(2, 3))
+            tails = _tails(weeks.each(lambda one: one.reshape(-1, REHEARSAL * buckets)))
+            judged = _surprise(seen.each(lambda one: one[:, REHEARSAL:].reshape(-1, buckets)), tails)
+            surprise = judged.reshape(count, len(block), buckets)
+            for place, window in enumerate(block):
+                history = past(frame.window, window, train)
+                yield Stretch(
+                    scores=_scores(frame.index, window, surprise[:, place, : len(window)]),
+                    fitted=partial(self._relearnt, frame.index, history, facts, seen, mornings, tails, place, earlier),
+                )
 
-    def _nearest_at_hour(self, asked: Small, remembered: Small, first: int) -> Small:
-        """Distance of each value (n, steps from `first`, buckets in one) to the second nearest of the same time on the days
-        before; NaN where there were not two."""
-        one, two = np.full(asked.shape, _NEVER), np.full(asked.shape, _NEVER)
-        for day in range(1, DAYS + 1):
-            for aside in range(-self._reach, self._reach + 1):
-                shift = first - day * self._slots + aside
-                start = max(0, -shift)
-                if start >= asked.shape[1]:
-                    continue
-                other = remembered[:, start + shift : asked.shape[1] + shift, None]
-                distance = np.abs(asked[:, start:] - other)
-                np.minimum(two[:, start:], np.maximum(one[:, start:], distance), out=two[:, start:])
-                np.minimum(one[:, start:], distance, out=one[:, start:])
-        return np.where(two < _FAR, two, np.float32(np.nan))
-
-    def _nearest_ever(self, asked: Small, remembered: Small, first: int) -> Small:
-        """Distance of each value to the third nearest of those kept of the seven days before its day."""
-        result = np.full(asked.shape, np.nan, np.float32)
-        for start in range(0, asked.shape[1], self._slots):
-            stop = first + start
-            kept = _thinned(remembered[:, max(0, stop - DAYS * self._slots) : stop])
-            day = asked[:, start : start + self._slots]
-            result[:, start : start + self._slots] = _third(day.reshape(len(day), day.shape[1] * day.shape[2]), kept).reshape(
-                day.shape
-            )
-        return result
-
-    def _mattering(self, distance: Small, x: Small, facts: Mapping[str, NDArray[Any]], scale: Floats) -> Small:
-        """Distances in spreads where they matter, else 0: on a side that is watched, and at least as large as a person wants."""
-        more = (slice(None), *(None,) * (distance.ndim - 1))
-        least = (facts["least"] / scale)[more]
-        watched = np.where(x >= 0, facts["up"][more], facts["down"][more])
-        return np.where(np.isnan(distance) | (watched & (distance >= least)), distance, np.float32(0))
+    def _relearnt(
+        self,
+        index: SeriesIndex,
+        history: Window,
+        facts: Facts,
+        seen: _Days,
+        mornings: _Mornings,
+        tails: Facts,
+        place: int,
+        earlier: int,
+    ) -> Fitted:
+        """What was learnt before the window at a place of its block."""
+        days, end = self._rehearsed(history), REHEARSAL + place
+        own = {name: array.reshape(len(index), -1, array.shape[1])[:, place] for name, array in tails.items()}
+        surprise = _surprise(seen.each(lambda one: _flat(one[:, end - days : end])), own)
+        return self._fitted(index, history, {**facts, **mornings.arrays(earlier + place), **own}, surprise)
 
     # --- judging ------------------------------------------------------------------------------------------------------
 
     def score(self, frame: Frame, baseline: Baseline, window: Window | None = None) -> Scores:
         """Judge every bucket by the days that were learnt from."""
-        own, there = learnt_of(frame.index, baseline, besides="ring")
-        same = len(own["ring"]) == len(own["centre"]) and there.all()
-        rows = np.arange(len(there)) if same else frame.index.rows_in(baseline.index)
         window = window or frame.window
-        values = frame.values[:, window.columns_in(frame.window)]
-        x = self._small(values, own["centre"], own["scale"])
-        slots = self._slot(window.starts)
-        hour = np.empty(x.shape, np.float32)
-        reach = np.arange(-self._reach, self._reach + 1)
+        hours = {name: array for name, array in baseline.arrays.items() if name.startswith("at_")}
+        others = {name: array for name, array in baseline.arrays.items() if name not in hours}
+        own, there = learnt_of(frame.index, replace(baseline, arrays=others))
+        if not there.any():
+            return unjudged(frame, window)
+        rows = None if frame.index == baseline.index else frame.index.rows_in(baseline.index)
+        slots = self._clock.slot(window.starts)
+        x = _small(frame.values[:, window.columns_in(frame.window)])
+        hour, ever = np.empty(x.shape, np.float32), np.empty(x.shape, np.float32)
+        for first in range(0, len(x), ROWS):
+            part = slice(first, first + ROWS)
+            hour[part] = self._at_hour(x[part], slots, hours, part if rows is None else rows[part])
+            ever[part] = third_nearest(x[part], own["low"][part], own["high"][part])
+        for distance in (hour, ever):
+            _unless_matters(distance, x, own["middle"][:, None], own)
+        return _scores(frame.index, window, _surprise(_Days(hour, ever, ~np.isnan(x) & there[:, None]), own))
+
+    def _at_hour(self, x: Small, slots: Ints, hours: Facts, rows: slice | Ints) -> Small:
+        """Distance of each of x (n, k) to the second nearest of its series and time of day, as remembered in `rows`."""
+        reach = np.arange(-(NEAR // self._clock.step), NEAR // self._clock.step + 1)
+        if len(slots) > len(x):
+            whole = np.stack([hours[f"at_{slot}"][rows] for slot in range(self._clock.slots)], axis=1)
+            near = (whole[:, (slots + aside) % self._clock.slots, day] for aside in reach for day in range(DAYS))
+            return second_nearest(x, near)
+        result = np.empty(x.shape, np.float32)
         for slot in np.unique(slots):
+            wanted = (hours[f"at_{(slot + aside) % self._clock.slots}"][rows] for aside in reach)
             columns = np.flatnonzero(slots == slot)
-            wanted = (slot + reach) % self._slots
-            for first in range(0, len(x), ROWS * 8):
-                part = slice(first, first + ROWS * 8)
-                ring = own["ring"][part] if same else own["ring"][rows[part]]
-                near = ring[:, wanted] if wanted[0] > wanted[-1] else ring[:, wanted[0] : wanted[-1] + 1]
-                hour[part, columns] = _second(
-                    x[part][:, columns], near.reshape(len(near), near.shape[1] * near.shape[2]).astype(np.float32)
-                )
-        ever = _third(x, own["seen"])
-        said = [
-            Tails.from_array(own[f"tails_{voice}"]).surprise(self._mattering(distance, x, own, own["scale"]))
-            for voice, distance in (("hour", hour), ("ever", ever))
-        ]
-        judged = ~np.isnan(x) & (~np.isnan(own["tails_ever"][:, 2]) & there)[:, None]
-        unknown = np.broadcast_to(np.nan, x.shape)
-        return Scores(
-            index=frame.index, window=window, surprise=agreed(said, judged), expected=unknown, lower=unknown, upper=unknown
-        )
+            result[:, columns] = second_nearest(x[:, columns], (one[:, day, None] for one in wanted for day in range(DAYS)))
+        return result
 
 
-def _second(x: Small, near: Small) -> Small:
-    """Distance of each of x (n, k) to the second nearest of its row's values (n, m), NaN ones left out; NaN without two."""
-    result = np.empty(x.shape, np.float32)
-    near = np.where(np.isnan(near), _NEVER, near)
-    for column in range(x.shape[1]):
-        distance = np.abs(near - x[:, column, None])
-        nearest = distance.argmin(axis=1)[:, None]
-        np.put_along_axis(distance, nearest, _NEVER, axis=1)
-        result[:, column] = distance.min(axis=1)
-    return np.where(result < _FAR, result, np.float32(np.nan))
+def _small(values: Floats) -> Small:
+    """As they are remembered and compared: equal ones stay equal."""
+    return np.clip(values, -LARGEST, LARGEST).astype(np.float32)
 
 
-def _thinned(remembered: Small) -> NDArray[np.float16]:
-    """What decides the distance to the third nearest of many values (n, m): middle and half length of the shortest stretches
-    that hold three of them, `KEPT` of them, (n, 2, KEPT). NaN where a row has not three values."""
-    rows, count = remembered.shape
-    if count < 3:
-        return np.full((rows, 2, KEPT), np.nan, np.float16)
-    rising = np.sort(remembered, axis=1)
-    many = np.count_nonzero(rising < _FAR, axis=1) - 2
-    low, high = rising[:, :-2], rising[:, 2:]
-    last = np.maximum(many - 1, 0)
-    half = KEPT // 2
-    ranks = np.round(np.linspace(0.0, 1.0, half) * last[:, None]).astype(np.int64)
-    lowest, highest = low[:, 0], np.take_along_axis(high, last[:, None], axis=1)[:, 0]
-    wanted = lowest[:, None] + (highest - lowest)[:, None] * (np.arange(half) + 0.5) / half
-    middle = (low + high) / 2
-    # Where in the sorted values each wanted one would be: counted, because rows cannot be searched together.
-    found_at = [np.searchsorted(row[: max(1, m)], value) for row, value, m in zip(middle, wanted, many, strict=True)]
-    by_value = np.reshape(found_at, (rows, half)).astype(np.int64)
-    places = np.concatenate([ranks, np.minimum(by_value, last[:, None])], axis=1)
-    found = np.stack([np.take_along_axis(middle, places, axis=1), np.take_along_axis(high - low, places, axis=1) / 2], axis=1)
-    kept: NDArray[np.float16] = np.clip(found, -LARGEST_KEPT, LARGEST_KEPT).astype(np.float16)
-    kept[many < 1] = np.nan
-    return kept
+def _flat(days: NDArray[Any]) -> NDArray[Any]:
+    return days.reshape(len(days), days.shape[1] * days.shape[2])
 
 
-def _third(x: Small, kept: NDArray[np.float16]) -> Small:
-    """Distance of each of x (n, k) to the third nearest of the values that `kept` was made of, about."""
-    middle, half = kept[:, 0].astype(np.float32), kept[:, 1].astype(np.float32)
-    result = np.full(x.shape, _NEVER)
-    for place in range(KEPT):
-        np.minimum(result, np.abs(x - middle[:, place, None]) + half[:, place, None], out=result)
-    return np.where(result < _FAR, result, np.float32(np.nan))
+def _unless_matters(distance: Small, x: Small, middle: Small, facts: Facts) -> None:
+    """Make the distances 0 that do not matter: on a side of the middle that is not watched, or smaller than a person wants."""
+    more = (slice(None), *(None,) * (distance.ndim - 1))
+    if not (facts["up"].all() and facts["down"].all()):
+        np.copyto(distance, 0, where=np.where(x >= middle, ~facts["up"][more], (x < middle) & ~facts["down"][more]))
+    if facts["least"].any():
+        np.copyto(distance, 0, where=distance < facts["least"][more])
+
+
+def _tails(seen: _Days) -> dict[str, NDArray[np.float32]]:
+    """How far away values usually are, of each voice; days flat, (n, n_buckets)."""
+    found = {"tails_hour": Tails.fit(seen.hour, LEAST_VALUES), "tails_ever": Tails.fit(seen.ever, LEAST_VALUES)}
+    return {name: tails.widened(np.where(tails.common > 0, AHEAD, AHEAD_OF_COUNTS)).to_array() for name, tails in found.items()}
+
+
+def _surprise(seen: _Days, tails: Facts) -> Floats:
+    """What the two voices say together; days flat, (n, n_buckets)."""
+    said = [
+        Tails.from_array(tails[name]).surprise(distance)
+        for name, distance in (("tails_hour", seen.hour), ("tails_ever", seen.ever))
+    ]
+    return agreed(said, seen.known & ~np.isnan(tails["tails_ever"][:, 2])[:, None])
+
+
+def _scores(index: SeriesIndex, window: Window, surprise: Floats) -> Scores:
+    unknown = np.broadcast_to(np.nan, surprise.shape)
+    return Scores(index=index, window=window, surprise=surprise, expected=unknown, lower=unknown, upper=unknown)
 
 
 def _build(_settings: NoveltySettings, surroundings: Surroundings) -> Novelty:

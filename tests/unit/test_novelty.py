@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from detectors.novelty import KEPT, Novelty, _second, _thinned, _third
+from detectors.neighbours import KEPT, NEVER, Small, second_nearest, stretches, third_nearest
+from detectors.novelty import Novelty
+from detectors.walking import refitted
 from tests.naive import naive_nearest
 from tocsin.model import Direction, Floats, Frame, Metric, Scores, SeriesIndex, SeriesKey, Window
 from tocsin.timegrid import DAY, Calendar
@@ -40,10 +42,11 @@ def judged(values: Floats, metrics: dict[str, Metric] | None = None) -> Scores:
     st.data(),
 )
 @settings(max_examples=60)
-def test_the_second_nearest_is_as_it_is_defined(asked: Floats, data: st.DataObject) -> None:
-    near = data.draw(arrays.arrays(np.float32, (len(asked), data.draw(st.integers(2, 9))), elements=FEW))
-    wanted = [[naive_nearest(row.tolist(), float(x), 2) for x in line] for row, line in zip(near, asked, strict=True)]
-    np.testing.assert_allclose(_second(asked.astype(np.float32), near), wanted, rtol=1e-6)
+def test_the_second_nearest_is_as_it_is_defined(asked: Small, data: st.DataObject) -> None:
+    near: Small = data.draw(arrays.arrays(np.float32, (len(asked), data.draw(st.integers(2, 9))), elements=FEW))
+    wanted = np.array([[naive_nearest(row.tolist(), float(x), 2) for x in line] for row, line in zip(near, asked, strict=True)])
+    others = np.where(np.isnan(near), NEVER, near)
+    np.testing.assert_allclose(second_nearest(asked, (other[:, None] for other in others.T)), wanted, rtol=1e-6)
 
 
 @given(
@@ -56,7 +59,7 @@ def test_the_second_nearest_is_as_it_is_defined(asked: Floats, data: st.DataObje
 def test_of_few_values_all_are_kept_and_the_third_nearest_is_exact(past: Floats, asked: list[float]) -> None:
     x = np.tile(np.array(asked, np.float32), (len(past), 1))
     wanted = [[naive_nearest(row.tolist(), value, 3) for value in asked] for row in past]
-    np.testing.assert_allclose(_third(x, _thinned(past.astype(np.float32))), wanted, atol=0.5)
+    np.testing.assert_array_equal(third_nearest(x, *stretches(np.sort(past))), wanted)
 
 
 def test_the_nightly_backup_is_not_new_at_night_and_is_new_in_the_afternoon() -> None:
@@ -96,3 +99,34 @@ def test_the_clocks_that_change_move_the_hours_with_them() -> None:
     cut = start + 21 * DAY
     baseline = detector.fit(whole.within(Window(start, cut, SPAN))).baseline
     assert detector.score(whole.within(Window(cut, cut + DAY, SPAN)), baseline).surprise.max() < 3
+
+
+@given(st.data())
+@settings(max_examples=25)
+def test_a_walk_says_what_learning_anew_each_day_says(data: st.DataObject) -> None:
+    span = data.draw(st.sampled_from([300, 900, 3600, 7200]))
+    zone = data.draw(st.sampled_from(["UTC", "Europe/Paris", "Australia/Lord_Howe"]))
+    start = 1_774_825_200 - data.draw(st.integers(0, 30 * 24 * 60)) * 60  # before the clocks change at the end of March
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    values = 100 + 10 * rng.standard_normal((data.draw(st.integers(1, 3)), data.draw(st.integers(1, 36 * DAY // span))))
+    if data.draw(st.booleans()):
+        values = np.round(values / 10)
+    for _ in range(data.draw(st.integers(0, 3))):
+        gap = data.draw(st.integers(0, values.shape[1]))
+        values[rng.integers(len(values)), gap : gap + rng.integers(values.shape[1])] = np.nan
+    index = SeriesIndex(SeriesKey(f"web{row}", "cpu") for row in range(len(values)))
+    frame = Frame.of(index, Window(start, start + values.shape[1] * span, span), values)
+    metrics = data.draw(st.sampled_from([{}, {"cpu": Metric(name="cpu", direction=Direction.HIGH, min_deviation=2)}]))
+    detector = Novelty(calendar=Calendar(zone), span=span, metrics=metrics)
+    every = data.draw(st.sampled_from([DAY, DAY, DAY // 4 // span * span, 2 * DAY]))
+    begin = start + data.draw(st.integers(0, values.shape[1] - 1)) * span
+    windows = [Window(at, min(at + every, frame.window.end), span) for at in range(begin, frame.window.end, every)]
+    for said, wanted in zip(detector.walk(frame, windows, 28 * DAY), refitted(detector, frame, windows, 28 * DAY), strict=True):
+        np.testing.assert_allclose(said.scores.surprise, wanted.scores.surprise, rtol=1e-6, atol=1e-9)
+        assert said.scores.window == wanted.scores.window
+        learnt, anew = said.fitted(), wanted.fitted()
+        assert learnt.rehearsal.window == anew.rehearsal.window
+        np.testing.assert_allclose(learnt.rehearsal.surprise, anew.rehearsal.surprise, rtol=1e-6, atol=1e-9)
+        assert learnt.baseline.trained_on == anew.baseline.trained_on
+        for name, array in anew.baseline.arrays.items():
+            np.testing.assert_allclose(learnt.baseline.arrays[name], array, rtol=1e-6)
