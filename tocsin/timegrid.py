@@ -51,7 +51,7 @@ class Calendar:
             if not (_is_date(name) or (name.isdigit() and 1 <= int(name) <= 31) or name in ("month-end", "month-start")):
                 raise ValueError(f"no business day {name!r}: use month-end, month-start, a day of the month or a date")
         self._kind_of_date = lru_cache(maxsize=4096)(self._kind)
-        self._offset_of_day = lru_cache(maxsize=4096)(self._day_offset)
+        self._offsets_of_day = lru_cache(maxsize=4096)(self._offsets)
         _ = self._holidays
 
     def __repr__(self) -> str:
@@ -73,12 +73,14 @@ class Calendar:
     def local_seconds(self, instants: Ints) -> Ints:
         """Each instant as seconds of the local clock since 1970-01-01T00:00 local, same shape."""
         instants = np.asarray(instants, np.int64)
-        days, inverse = np.unique(instants // DAY, return_inverse=True)
-        constant = np.array([self._offset_of_day(int(day)) for day in days], dtype=np.float64)[inverse].reshape(instants.shape)
-        changing = np.flatnonzero(np.isnan(constant))
-        for i in changing:  # at most the instants of two days a year
-            constant.flat[i] = self._offset(int(instants.flat[i]))
-        return instants + constant.astype(np.int64)
+        days, ends = _runs(instants.ravel() // DAY)
+        offsets = [self._offsets_of_day(day) for day in days.tolist()]
+        local = instants.ravel() + np.repeat(np.array([before for before, _, _ in offsets], np.int64), np.diff(ends, prepend=0))
+        for run, (before, after, change) in enumerate(offsets):
+            if before != after:
+                inside = slice(ends[run - 1] if run else 0, ends[run])
+                local[inside] += np.where(instants.ravel()[inside] >= change, after - before, 0)
+        return local.reshape(instants.shape)
 
     def slots(self, instants: Ints) -> Ints:
         """Local half-hour of the day, 0..47, same shape."""
@@ -90,9 +92,9 @@ class Calendar:
 
     def kinds(self, instants: Ints) -> Ints:
         """The `DayKind` of each instant's local day, same shape."""
-        days, inverse = np.unique(self.days(instants), return_inverse=True)
-        kinds = np.array([self.kind_of_day(int(day)) for day in days], dtype=np.int64)
-        return kinds[inverse].reshape(np.shape(instants))
+        days, ends = _runs(self.days(instants).ravel())
+        kinds = np.array([self.kind_of_day(day) for day in days.tolist()], np.int64)
+        return np.repeat(kinds, np.diff(ends, prepend=0)).reshape(np.shape(instants))
 
     def kind_of_day(self, day: int) -> DayKind:
         """The kind of a local day given as days since 1970-01-01."""
@@ -140,10 +142,20 @@ class Calendar:
         offset = datetime.fromtimestamp(instant, UTC).astimezone(self._zone).utcoffset()
         return round(offset.total_seconds()) if offset is not None else 0
 
-    def _day_offset(self, day: int) -> float:
-        """Offset from UTC during a whole UTC day; NaN when it changes in that day."""
-        first, last = self._offset(day * DAY), self._offset(day * DAY + DAY - 1)
-        return float(first) if first == last else float("nan")
+    def _offsets(self, day: int) -> tuple[int, int, int]:
+        """Offset from UTC at the start and at the end of a whole UTC day, and the first instant of the latter."""
+        low, high = day * DAY, day * DAY + DAY - 1
+        before, after = self._offset(low), self._offset(high)
+        while before != after and high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self._offset(middle) == before else (low, middle)
+        return before, after, high
+
+
+def _runs(values: Ints) -> tuple[Ints, Ints]:
+    """Equal values that follow one another: the value of each run, and where it ends. Instants mostly come in order."""
+    ends = np.append(np.flatnonzero(values[1:] != values[:-1]) + 1, len(values))[: len(values)]
+    return values[ends - 1], ends
 
 
 def _is_date(name: str) -> bool:
