@@ -6,6 +6,7 @@ Series are looked at from moments of a frame: at each the days before it are wha
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -142,8 +143,12 @@ def usual_gaps(seen: Seen, series: Ints, ends: Ints, first: Ints, last: Ints) ->
 def steady_tails(counts: Ints) -> NDArray[np.float32]:
     """The tails of series that missed nothing in so many buckets, (n, 5)."""
     distinct, places = np.unique(counts, return_inverse=True)
-    nothing = np.where(np.arange(distinct.max(initial=0)) < distinct[:, None], np.float32(0.0), np.float32(np.nan))
-    return _at_most_a_fold(Tails.fit(nothing, LEAST_BUCKETS).to_array(), np.ones(len(distinct)))[places]
+    return np.concatenate([np.empty((0, 5), np.float32), *map(_steady, distinct.tolist())])[places]
+
+
+@lru_cache(maxsize=1024)
+def _steady(count: int) -> NDArray[np.float32]:
+    return _at_most_a_fold(Tails.fit(np.zeros((1, count)), LEAST_BUCKETS).to_array(), np.ones(1))
 
 
 def surprise_of_gaps(seen: Seen, moments: Moments, first: int, edges: Ints) -> Floats:

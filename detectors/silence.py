@@ -60,19 +60,24 @@ class Silence:
 
     def fit(self, history: Frame) -> Fitted:
         """Learn the gaps of the last two weeks, from each row's first value on; the rehearsal is those weeks."""
-        seen, end = self._seen(history), np.array([len(history.window)])
-        known = Moments.of(seen, np.zeros(1, np.int64), end)
-        recent = min(int(end[0]), seen.recent)
+        seen, end = self._seen(history), len(history.window)
+        return self._fitted(history, seen, Moments.of(seen, np.zeros(1, np.int64), np.array([end])), 0, end)
+
+    def _fitted(self, history: Frame, seen: Seen, moments: Moments, moment: int, end: int) -> Fitted:
+        """What is learnt of the history, which ends before the column `end` of what was `seen`, at one of the moments."""
+        recent = min(len(history.window), seen.recent)
         rehearsed = Window(history.window.end - recent * self.span, history.window.end, self.span)
-        judged, some = known.judged[:, 0], np.flatnonzero(known.judged & ~known.steady)
+        judged, first, last = moments.judged[:, moment], moments.first[:, moment], moments.last[:, moment]
+        some = np.flatnonzero(judged & ~moments.steady[:, moment])
         tails = np.where(judged[:, None], steady_tails(np.array([recent])), np.float32(np.nan))
         usual, gaps = np.ones((len(judged), CELLS), np.float32), np.zeros((len(judged), recent))
         if len(some):
-            learnt = usual_gaps(seen, some, np.broadcast_to(end, some.shape), known.first[some, 0], known.last[some, 0])
+            learnt = usual_gaps(seen, some, np.full(len(some), end), first[some], last[some])
             tails[some], usual[some], gaps[some] = learnt.tails, learnt.usual, learnt.rehearsed[:, seen.recent - recent :]
         kept = np.zeros((len(judged), CELLS), np.uint8)
-        sparse = np.flatnonzero(known.rare)
-        kept[sparse] = self._kept(_rows(history, sparse))
+        sparse = np.flatnonzero(moments.rare[:, moment])
+        if len(sparse):
+            kept[sparse] = self._kept(_rows(history, sparse))
         return Fitted(
             baseline=Baseline(
                 detector=self.name,
@@ -159,7 +164,8 @@ class Silence:
                 sparse = np.flatnonzero(moments.rare[:, place])
                 if len(sparse):
                     own[sparse] = self._missed(frame, window, history, sparse)
-                yield Stretch(scores=_nothing_expected(frame.index, window, own), fitted=partial(self.fit, history))
+                fitted = partial(self._fitted, history, seen, moments, place, int(edges[place]))
+                yield Stretch(scores=_nothing_expected(frame.index, window, own), fitted=fitted)
 
     def _missed(self, frame: Frame, window: Window, history: Frame, sparse: Ints) -> Floats:
         """Surprise of rows that may have appointments, as learnt from the history; NaN where they have none."""

@@ -342,3 +342,9 @@ def test_a_walk_says_what_learning_before_each_window_says(seed: int, span: int,
     for one, other, window in zip(detector.walk(whole, windows, train), plain, windows, strict=True):
         assert one.scores.window == window
         np.testing.assert_allclose(one.scores.surprise, other.scores.surprise, rtol=1e-6, atol=1e-9)
+        learnt, anew = one.fitted(), other.fitted()
+        assert learnt.baseline.trained_on == anew.baseline.trained_on
+        assert learnt.rehearsal.window == anew.rehearsal.window
+        np.testing.assert_allclose(learnt.rehearsal.surprise, anew.rehearsal.surprise, rtol=1e-5, atol=1e-6)
+        for name, array in anew.baseline.arrays.items():
+            np.testing.assert_allclose(learnt.baseline.arrays[name], array, rtol=1e-5, err_msg=name)
