@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tocsin.model import Baseline, Bools, Floats, Ints, SeriesIndex, Window
 
-SLAB = 1 << 16
+SLAB = 1 << 18
 """Values worked on at once, so that what is in between stays in the cache."""
 BLOCK = 1 << 19
 """Values of several windows, and of what each of them learns from, that are laid out side by side."""
@@ -37,10 +37,13 @@ def learnt_of(index: SeriesIndex, baseline: Baseline, *, besides: str = "") -> t
 
 def agreed(said: Sequence[Floats], judged: Bools) -> Floats:
     """Mean of the surprises (n_series, n_buckets) that know something; 0 where a value is judged of which none does."""
-    heard = np.stack(said)
-    known = ~np.isnan(heard)
-    mean = np.where(known, heard, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-    return np.where(judged, mean, np.nan)
+    total = sum(said[1:], start=said[0])
+    mean = total / len(said)
+    if np.isnan(mean).any():
+        known = sum((~np.isnan(one) for one in said), start=np.zeros(mean.shape, np.int64))
+        mean = sum((np.fmax(one, 0.0) for one in said), start=np.zeros(mean.shape)) / np.maximum(known, 1)
+    np.copyto(mean, np.nan, where=~judged)
+    return mean
 
 
 def slabs(n_series: int, n_buckets: int) -> Iterator[slice]:

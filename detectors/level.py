@@ -146,7 +146,7 @@ class Level:
             here = np.stack([laid(voice, starts - began, a_day) for voice in kept]).reshape(len(kept), count * len(block), a_day)
             around = laid(expected, starts - fresh.start, a_day).reshape(count * len(block), a_day)
             said = np.empty((4, *around.shape))
-            _say(own, around, here[-1], ~np.isnan(here[0]), partial(_of_rows, here), said)
+            _say(own, around, here[-1], ~np.isnan(here[0]), partial(_asked_of, here), said)
             by_window = said.reshape(4, count, len(block), a_day)
             tails = tails.reshape(len(VOICES), count, len(block), 5)
             for number, window in enumerate(block):
@@ -211,7 +211,8 @@ class Level:
             values, mine = frame.values[rows], {name: array[rows] for name, array in facts.items()}
             week = usual.week[rows].take(places.day, axis=1)
             expected[rows] = _between(usual.hours[rows], places)
-            far[:2, rows] = self._slow_far(values, columns, week, mine, slice(None))
+            now, before = self._slow_means(values, columns)
+            far[0, rows], far[1, rows] = mattering(_apart(now, week), mine), mattering(_apart(now, before), mine)
             far[2, rows], far[3, rows] = self._hour_far(values, columns, expected[rows], mine)
             far[:, rows][:, np.isnan(week) | np.isnan(values[:, columns])] = np.nan
         return expected, far
@@ -226,17 +227,29 @@ class Level:
         back = (values[:, columns] - expected) * hour < (0.5 - CLOSE) * hour * hour
         return far, np.where(back, 0.0, far)
 
+    def _slow_means(self, values: Floats, columns: slice) -> tuple[Floats, Floats]:
+        """Means of the six hours that end with each of these buckets, and of the six before them."""
+        first, width = columns.start - self._slow, columns.stop - columns.start
+        if width > self._slow:
+            both = trailing_mean(values, self._slow, slice(first, columns.stop))
+            return both[:, self._slow :], both[:, :width]
+        earlier = slice(first, columns.stop - self._slow)
+        return trailing_mean(values, self._slow, columns), trailing_mean(values, self._slow, earlier)
+
     def _slow_far(
-        self, values: Floats, columns: slice, week: Floats, facts: Mapping[str, NDArray[Any]], rows: Ints | slice
-    ) -> Floats:
-        """How far off the last six hours are from the week, and from the six before them, (2, rows, n_buckets)."""
-        first = max(0, columns.start - 2 * self._slow + 1)
-        asked = values[:, first : columns.stop][rows]
-        now = trailing_mean(asked, self._slow, slice(columns.start - first, columns.stop - first))
-        earlier = slice(columns.start - first - self._slow, columns.stop - first - self._slow)
-        before = trailing_mean(asked, self._slow, earlier)
+        self, values: Floats, columns: slice, week: Floats, facts: Mapping[str, NDArray[Any]], asked: Bools
+    ) -> NDArray[np.floating]:
+        """How far off the last six hours are from the week, and from the six before them, where that is asked (n_series,
+        n_buckets), (2, n_asked)."""
+        first, rows = max(0, columns.start - 2 * self._slow + 1), np.nonzero(asked)[0]
+        part, inside = values[:, first : columns.stop], slice(columns.start - first, columns.stop - first)
+        if values.strides[0] != values.itemsize:
+            # Where the values of a bucket lie side by side, adding up all of them is faster than picking some.
+            some = asked.any(axis=1)
+            part, asked = part[some], asked[some]
+        now, before = (mean[asked] for mean in self._slow_means(part, inside))
         mine = {name: facts[name][rows] for name in ("up", "down", "least")}
-        return np.stack([mattering(_apart(now, other), mine) for other in (week[rows], before)])
+        return np.stack([mattering(_apart(now, other)[:, None], mine)[:, 0] for other in (week[rows, 0], before)])
 
     def _phase(self, instant: int) -> int:
         return int(self.calendar.local_seconds(np.array([instant]))[0]) % SLOT
@@ -261,7 +274,7 @@ class Level:
     ) -> Fitted:
         """What was learnt of the deviations of the last days, and what is said of them."""
         arrays = {**facts, "week": week, "hours": hours, **_named(tails)}
-        surprise = _heard(arrays, far[-1], ~np.isnan(far[0]), partial(_of_rows, far))
+        surprise = _heard(arrays, far[-1], ~np.isnan(far[0]), partial(_asked_of, far))
         unknown = np.broadcast_to(np.nan, surprise.shape)
         window = Window(trained_on.end - far.shape[2] * self.span, trained_on.end, self.span)
         return Fitted(
@@ -379,8 +392,10 @@ def _before(cells: Floats, table: Ints, most: int) -> Floats:
 
 def _between(hours: Floats, places: Places) -> Floats:
     """What `hours` (n_series, n_days, 48) say of buckets, linear between the ends of half-hours, (n_series, n_buckets)."""
-    flat, day = hours.reshape(len(hours), hours.shape[1] * SLOTS_PER_DAY), places.day * SLOTS_PER_DAY
-    return flat.take(day + places.below, axis=1) * (1.0 - places.part) + flat.take(day + places.above, axis=1) * places.part
+    width, day = len(places.part), places.day * SLOTS_PER_DAY
+    around = np.concatenate([day + places.below, day + places.above])
+    ends = hours.reshape(len(hours), hours.shape[1] * SLOTS_PER_DAY).take(around, axis=1)
+    return ends[:, :width] * (1.0 - places.part) + ends[:, width:] * places.part
 
 
 def _learnt(far: Far, seen: Ints) -> NDArray[np.float32]:
@@ -395,8 +410,8 @@ def _named(tails: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
     return {f"tails_{voice}": array for voice, array in zip(VOICES, tails, strict=True)}
 
 
-def _of_rows(far: Far, rows: Ints) -> Far:
-    return far[:2, rows]
+def _asked_of(far: Far, asked: Bools) -> Far:
+    return far[:2, asked]
 
 
 def _say(
@@ -404,7 +419,7 @@ def _say(
     expected: Floats,
     still: NDArray[np.floating],
     known: Bools,
-    slow: Callable[[Ints], NDArray[np.floating]],
+    slow: Callable[[Bools], NDArray[np.floating]],
     said: Floats,
 ) -> None:
     """Write surprise, expected, lower and upper, (4, n_rows, n_buckets)."""
@@ -418,19 +433,19 @@ def _heard(
     own: Mapping[str, NDArray[Any]],
     still: NDArray[np.floating],
     known: Bools,
-    slow: Callable[[Ints], NDArray[np.floating]],
+    slow: Callable[[Bools], NDArray[np.floating]],
 ) -> Floats:
     """The surprise of known values, (n_rows, n_buckets): 0 where the hour, as far as it is `still` off, is not further off than
-    usual; elsewhere the mean of the three voices. `slow` gives the deviations of the two others for the rows that need them."""
+    usual; elsewhere the mean of the three voices. `slow` gives the deviations of the two others where they are asked for."""
     judged = known & ~np.isnan(own["tails_week"][:, 2:3])
     asked = judged & ~(still < np.maximum((1.0 - CLOSE) * own["tails_hour"][:, :1], _TINY))
     surprise = np.where(judged, 0.0, np.nan)
-    rows = np.flatnonzero(asked.any(axis=1))
+    rows = np.nonzero(asked)[0]
     said = [
-        Tails.from_array(own[f"tails_{voice}"][rows]).surprise(far)
-        for voice, far in zip(VOICES, (*slow(rows), still[rows]), strict=True)
+        Tails.from_array(own[f"tails_{voice}"][rows]).surprise(far[:, None].astype(np.float64))
+        for voice, far in zip(VOICES, (*slow(asked), still[asked]), strict=True)
     ]
-    surprise[rows] = np.where(asked[rows], agreed(said, asked[rows]), surprise[rows])
+    surprise[asked] = agreed(said, np.ones((len(rows), 1), np.bool_))[:, 0]
     return surprise
 
 
