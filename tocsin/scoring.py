@@ -195,7 +195,10 @@ def _leg(waiting: Sequence[tuple[Window, list[Stretch]]], detectors: Sequence[An
 
     @cache
     def learnt_before(place: int) -> Models:
-        return _learn({name: one.fitted() for name, one in zip(names, waiting[place][1], strict=True)}, detectors)
+        fitted = {name: one.fitted() for name, one in zip(names, waiting[place][1], strict=True)}
+        if alike is None:
+            return _learn(fitted, detectors)
+        return Models(baselines={name: one.baseline for name, one in fitted.items()}, fusions=alike.fusions)
 
     scores = {name: _joined([stretches[place].scores for _, stretches in waiting]) for place, name in enumerate(names)}
     return Leg(
