@@ -43,6 +43,8 @@ AMONG: Mapping[str, float] = {"change": 2.0, "seasonal": 2.0}
 QUICK = ("change",)
 """Speak for themselves about a series without siblings in buckets of a minute, less in longer ones, not in those of five."""
 SHORT, LONG = 60, 300
+CELLS = 1 << 18
+"""Values that are fused at once: few enough for the cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,14 +63,16 @@ class Fusion:
         tails = np.full((len(index.components), 5), np.nan, np.float32)
         for places, rows in _by_size(index):
             if rows.shape[1] * len(rehearsals) > 1 and len(window):
-                members = self._members(rehearsals, rows, window)
                 wholes = _wholes(components, places, window)
-                if members.shape[1] + wholes.shape[1] == 1:
+                if rows.shape[1] + len(wholes) == 1:
                     continue
-                mean = _largest(np.concatenate([members, wholes], axis=1))[0]
+                mean = np.empty((len(places), len(window)))
+                for columns, part in _pieces(window, rows.size):
+                    members = self._members(rehearsals, rows, part)
+                    mean[:, columns] = _largest(np.concatenate([members, wholes[:, :, columns]]))[0]
                 # Where a detector of components rehearsed a sample only, so does the fusion.
                 sampled = ~np.isnan(wholes) | np.isnan(wholes).all(axis=2, keepdims=True)
-                learnt = Tails.fit(np.where(sampled.all(axis=1), mean, np.nan), LEAST)
+                learnt = Tails.fit(np.where(sampled.all(axis=0), mean, np.nan), LEAST)
                 tails[places] = learnt.widened(AHEAD).at_least_as_steep(np.where(learnt.far > 0, 0.0, FLATTEST)).to_array()
         return Baseline(
             detector="fusion",
@@ -86,40 +90,67 @@ class Fusion:
         fused = np.full((len(known), len(window)), np.nan)
         share = np.zeros((len(index), len(window)))
         for places, rows in _by_size(index):
-            members = self._members(scores, rows, window)
-            wholes = _wholes(components, places, window)
-            if members.shape[1] + wholes.shape[1] == 1:
-                result = members[:, 0]
-                parts = np.where(np.isnan(members), 0.0, 1.0)
-            else:
-                mean, parts = _largest(np.concatenate([members, wholes], axis=1))
-                tails = Tails.from_array(own["tails"][places])
-                result = np.where(known[places][:, None], tails.surprise(mean), np.nan)
-                parts = np.where(np.isnan(result)[:, None], 0.0, _of_series(parts[:, : rows.shape[1]], members))
-            fused[places] = result
-            share[rows] = parts
+            for columns, part in _pieces(window, rows.size):
+                members, wholes = self._members(scores, rows, part), _wholes(components, places, part)
+                if len(members) + len(wholes) == 1:
+                    result = members[0]
+                    parts = np.where(np.isnan(members), 0.0, 1.0)
+                else:
+                    everybody = np.concatenate([members, wholes])
+                    mean, edge = _largest(everybody)
+                    tails = Tails.from_array(own["tails"][places])
+                    result = np.where(known[places][:, None], tails.surprise(mean), np.nan)
+                    parts = _of_series(_parts(everybody, edge)[: len(members)], members)
+                    np.copyto(parts, 0.0, where=np.isnan(result))
+                fused[places, columns] = result
+                share[rows.T, columns] = parts
         return Fused(index=index, window=window, surprise=fused, share=share)
 
     def _members(self, scores: Sequence[Scores], rows: Ints, window: Window) -> Floats:
-        """What is said of each series of components of one size, (n_components, n_series of one, n_buckets)."""
+        """What is said of each series of components of one size, (n_series of one, n_components, n_buckets)."""
         alone = rows.shape[1] == 1
         if len(scores) == 1:
-            return np.asarray(scores[0].surprise[:, window.columns_in(scores[0].window)][rows], np.float64)
+            return np.asarray(_said(scores[0], rows, window), np.float64)
         weights = ALONE if alone else AMONG
         loud = 0.0 if not alone else min(1.0, max(0.0, (LONG - window.span) / (LONG - SHORT)))
-        total = np.zeros((*rows.shape, len(window)))
+        total = np.zeros((*rows.T.shape, len(window)))
         weight = np.zeros_like(total)
-        itself = np.zeros_like(total)
+        itself = np.zeros_like(total) if loud else None
         for place, one in enumerate(scores):
             name = self.names[place] if place < len(self.names) else ""
-            said = one.surprise[:, window.columns_in(one.window)][rows]
-            judged = ~np.isnan(said)
-            said = np.minimum(np.where(judged, said, 0.0), CAP)
-            total += weights.get(name, 1.0) * said
-            weight += weights.get(name, 1.0) * judged
-            if loud and name in QUICK:
+            counts = weights.get(name, 1.0)
+            said = np.minimum(_said(one, rows, window), CAP)
+            unknown = np.isnan(said)
+            if unknown.any():
+                np.copyto(said, 0.0, where=unknown)
+                weight += counts * ~unknown
+            else:
+                weight += counts
+            total += said if counts == 1.0 else counts * said
+            if itself is not None and name in QUICK:
                 np.maximum(itself, loud * said, out=itself)
-        return np.asarray(np.where(weight > 0, np.maximum(total / np.maximum(weight, 1e-9), itself), np.nan))
+        np.divide(total, np.maximum(weight, 1e-9), out=total)
+        if itself is not None:
+            np.maximum(total, itself, out=total)
+        np.copyto(total, np.nan, where=weight <= 0)
+        return total
+
+
+def _pieces(window: Window, rows: int) -> Iterator[tuple[slice, Window]]:
+    """The window in pieces whose values stay in the cache."""
+    buckets = max(1, CELLS // max(1, rows))
+    for first in range(0, len(window), buckets):
+        columns = slice(first, min(first + buckets, len(window)))
+        start = window.start + first * window.span
+        yield columns, Window(start, window.start + columns.stop * window.span, window.span)
+
+
+def _said(scores: Scores, rows: Ints, window: Window) -> Floats:
+    """The surprises of components of one size, (n_series of one, n_components, n_buckets); a view where that is all."""
+    surprise = scores.surprise[:, window.columns_in(scores.window)]
+    if rows.size == len(surprise):
+        return surprise.reshape(*rows.shape, len(window)).transpose(1, 0, 2)
+    return np.asarray(surprise[rows.T])
 
 
 def _common(windows: Sequence[Window]) -> Window:
@@ -127,12 +158,10 @@ def _common(windows: Sequence[Window]) -> Window:
 
 
 def _wholes(components: Sequence[Scores], places: Ints, window: Window) -> Floats:
-    """What the detectors of whole components say of these, (n_components, n_detectors, n_buckets)."""
+    """What the detectors of whole components say of these, (n_detectors, n_components, n_buckets)."""
     if not components:
-        return np.empty((len(places), 0, len(window)))
-    return np.stack(
-        [np.asarray(one.surprise[places][:, window.columns_in(one.window)], np.float64) for one in components], axis=1
-    )
+        return np.empty((0, len(places), len(window)))
+    return np.stack([np.asarray(one.surprise[places][:, window.columns_in(one.window)], np.float64) for one in components])
 
 
 def _by_size(index: SeriesIndex) -> Iterator[tuple[Ints, Ints]]:
@@ -145,29 +174,59 @@ def _by_size(index: SeriesIndex) -> Iterator[tuple[Ints, Ints]]:
 
 def _of_series(parts: Floats, members: Floats) -> Floats:
     """The parts of the series alone, which sum to 1; even where whole components were all that was surprised."""
-    total = parts.sum(axis=1, keepdims=True)
+    # One by one: numpy adds in another order where there is a single bucket, and a tick must say what a replay says.
+    total = sum(parts[1:], parts[:1].sum(axis=0))
+    nobody = total <= 0
+    parts /= np.maximum(total, 1e-300)
+    if nobody.any():
+        np.copyto(parts, _even(members), where=nobody)
+    return parts
+
+
+def _even(members: Floats) -> Floats:
+    """The same part for each that is judged."""
     judged = ~np.isnan(members)
-    even = judged / np.maximum(judged.sum(axis=1, keepdims=True), 1)
-    return np.asarray(np.where(total > 0, parts / np.maximum(total, 1e-300), even))
+    return np.asarray(judged / np.maximum(judged.sum(axis=0), 1), np.float64)
+
+
+def _most(count: int) -> int:
+    """How many of so many members the mean is over."""
+    return min(count, max(3, count // TOP))
 
 
 def _largest(members: Floats) -> tuple[Floats, Floats]:
-    """Mean of each component's largest surprises (n_components, n_buckets), NaN where none is judged, and the part that
-    each member has in it (n_components, n_members, n_buckets), which sum to 1."""
-    count = members.shape[1]
-    most = min(count, max(3, count // TOP))
-    judged = ~np.isnan(members)
-    capped = np.minimum(np.where(judged, members, 0.0), CAP)
-    any_judged = judged.any(axis=1)
-    if most < count:
+    """Mean of each component's largest surprises, NaN where none is judged, and the smallest that counts in it, both
+    (n_components, n_buckets)."""
+    most = _most(len(members))
+    # The largest so far, in order; whatever comes is sorted in. All buckets at once, which sorting each by itself is not.
+    top = [np.zeros(members.shape[1:]) for _ in range(most)]
+    judged = np.zeros(members.shape[1:], np.bool_)
+    rest, kept = np.empty(members.shape[1:]), np.empty(members.shape[1:])
+    for number, member in enumerate(members):
+        unknown = np.isnan(member)
+        np.logical_or(judged, ~unknown, out=judged)
+        np.minimum(member, CAP, out=rest)
+        np.copyto(rest, 0.0, where=unknown)
+        for place in range(min(number, most - 1)):
+            np.minimum(top[place], rest, out=kept)
+            np.maximum(top[place], rest, out=top[place])
+            rest, kept = kept, rest
+        last = min(number, most - 1)
+        np.maximum(top[last], rest, out=top[last])
+    mean = sum(top[1:], top[0]) / most
+    return np.where(judged, mean, np.nan), top[-1]
+
+
+def _parts(members: Floats, edge: Floats) -> Floats:
+    """The part that each member has in the mean, (n_members, n_components, n_buckets), which sum to 1."""
+    most = _most(len(members))
+    capped = np.minimum(members, CAP)
+    np.copyto(capped, 0.0, where=np.isnan(members))
+    if most < len(members):
         # The largest keep their parts; where several are equal at the edge they share what is left.
-        edge = np.partition(capped, count - most, axis=1)[:, count - most][:, None]
         over, at = capped > edge, (capped == edge) & (edge > 0)
-        left = most - over.sum(axis=1, keepdims=True)
-        kept = np.where(over, capped, np.where(at, capped * left / np.maximum(at.sum(axis=1, keepdims=True), 1), 0.0))
-    else:
-        kept = capped
-    total = kept.sum(axis=1)
-    even = judged / np.maximum(judged.sum(axis=1, keepdims=True), 1)
-    part = np.where(total[:, None] > 0, kept / np.maximum(total[:, None], 1e-300), even)
-    return np.where(any_judged, total / most, np.nan), part
+        left = most - np.count_nonzero(over, axis=0)
+        each = edge * left / np.maximum(np.count_nonzero(at, axis=0), 1)
+        np.copyto(capped, 0.0, where=~over)
+        np.copyto(capped, each, where=at)
+    return _of_series(capped, members)

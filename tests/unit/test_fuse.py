@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors.fuse import CAP, LEAST, Fusion, _largest
+from detectors.fuse import CAP, LEAST, Fusion, _largest, _parts
 from detectors.silence import Silence
 from tests.naive import naive_fused_mean
 from tocsin.model import Baseline, Floats, Frame, Scores, SeriesIndex, SeriesKey, Window
@@ -83,9 +83,25 @@ def test_shares_sum_to_one_where_a_component_is_judged_and_are_zero_elsewhere(we
 
 @given(st.lists(surprises, min_size=1, max_size=40))
 def test_the_mean_of_the_largest_is_as_it_is_defined(column: list[float]) -> None:
-    mean, parts = _largest(np.array(column)[None, :, None])
+    members = np.array(column)[:, None, None]
+    mean, edge = _largest(members)
+    parts = _parts(members, edge)
     assert mean[0, 0] == pytest.approx(naive_fused_mean(column), nan_ok=True)
     assert parts.sum() == pytest.approx(0.0 if math.isnan(mean[0, 0]) else 1.0)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40))
+def test_what_is_fused_piece_by_piece_is_what_is_fused_at_once(seed: int, series: int) -> None:
+    rng, index = np.random.default_rng(seed), SeriesIndex([SeriesKey("web1", f"m{number:02d}") for number in range(series)])
+    said = [scores(index, np.where(rng.random((series, 50)) < 0.1, np.nan, rng.exponential(1.0, (series, 50)))) for _ in "ab"]
+    learnt = Fusion().fit(said)
+    whole = Fusion().fuse(said, learnt)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("detectors.fuse.CELLS", 7 * series)
+        np.testing.assert_array_equal(Fusion().fit(said).arrays["tails"], learnt.arrays["tails"])
+        pieces = Fusion().fuse(said, learnt)
+    np.testing.assert_array_equal(pieces.surprise, whole.surprise)
+    np.testing.assert_array_equal(pieces.share, whole.share)
 
 
 def test_a_broken_series_is_capped(web1: Baseline) -> None:
