@@ -20,17 +20,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+from tocsin.calibration import Tails
+from tocsin.model import LARGEST, Baseline, Bools, Fitted, Floats, Frame, Ints, Metric, Scores, SeriesIndex, Window
+from tocsin.ports import Detector, Plugin, Stretch, Surroundings
+from tocsin.settings import Settings
+from tocsin.timegrid import Calendar
 
+from detectors.businessdays import aware
 from detectors.clockdays import Clock, ClockDays
 from detectors.learnt import agreed, learnt_of
 from detectors.neighbours import NEVER, Small, nearest_at_hour, second_nearest, stretches, third_nearest
 from detectors.scales import facts_of
 from detectors.walking import past, refitted, unjudged
-from tocsin.calibration import Tails
-from tocsin.model import LARGEST, Baseline, Bools, Fitted, Floats, Frame, Ints, Metric, Scores, SeriesIndex, Window
-from tocsin.ports import Plugin, Stretch, Surroundings
-from tocsin.settings import Settings
-from tocsin.timegrid import Calendar
 
 REHEARSAL = 14
 DAYS = 7
@@ -311,8 +312,8 @@ def _scores(index: SeriesIndex, window: Window, surprise: Floats) -> Scores:
     return Scores(index=index, window=window, surprise=surprise, expected=unknown, lower=unknown, upper=unknown)
 
 
-def _build(_settings: NoveltySettings, surroundings: Surroundings) -> Novelty:
-    return Novelty(calendar=surroundings.calendar, span=surroundings.span, metrics=surroundings.metrics)
+def _build(_settings: NoveltySettings, surroundings: Surroundings) -> Detector:
+    return aware(Novelty(calendar=surroundings.calendar, span=surroundings.span, metrics=surroundings.metrics), surroundings)
 
 
 PLUGIN = Plugin(name="novelty", summary="A value that was not seen before", settings=NoveltySettings, build=_build)

@@ -429,7 +429,8 @@ class App:
     def housekeeping(self, now: float) -> None:
         """Compact and prune the history, copy the database once an hour, forget what is long over."""
         self.history.compact(now)
-        self.history.prune(now - self.config.train.history - 2 * DAY)
+        longest = max(kind.learns_from(self.config.train.history) for kind in self.config.types)
+        self.history.prune(now - longest - 2 * DAY)
         self.state.forget_incidents(now - KEEP_INCIDENTS)
         self.state.forget_runs(now - KEEP_RUNS)
         hour = f"{utc(now):%Y-%m-%dT%H}"

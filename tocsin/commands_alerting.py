@@ -86,7 +86,7 @@ def promote(
         figures = measure(state, kind, now, component=component, history=history)
         up = RUNGS.index(wanted) > RUNGS.index(here)
         if up and wanted in (Rung.STATUS, Rung.NOTIFY) and not force:
-            figures = replace(figures, placebo=placebo_rate(history, kind, now, loaded.train.history))
+            figures = replace(figures, placebo=placebo_rate(history, kind, now, kind.learns_from(loaded.train.history)))
         lacks = missing(wanted, figures, kind.alert.promise) if up else ()
         if lacks and not force:
             if as_json:

@@ -35,6 +35,7 @@ from tocsin.errors import ConfigError, did_you_mean
 from tocsin.model import Metrics, ServiceKey
 from tocsin.ports import Surroundings
 from tocsin.settings import Duration, Settings, spell_duration
+from tocsin.timegrid import DAY
 
 _RULES = Rules()
 
@@ -269,6 +270,10 @@ class ComponentFile(Settings):
         return static
 
 
+MONTH_END = 40 * DAY
+"""Two last working days of a month, or first ones, are never further apart, wherever the holidays lie."""
+
+
 class ComponentType(ComponentFile):
     """A component type as it was loaded from `path`."""
 
@@ -278,6 +283,11 @@ class ComponentType(ComponentFile):
     def metrics(self) -> Metrics:
         """The metrics that were named; another one that a source brings is `Metric(name=...)`."""
         return Metrics({name: metric.metric(name) for entry in self.collect for name, metric in entry.metrics.items()})
+
+    def learns_from(self, history: int) -> int:
+        """Seconds of the past that are learnt from: `history`, and so many at least that the last month-end is among them where
+        business days are named."""
+        return max(history, MONTH_END) if self.calendar.business else history
 
     def surroundings(self) -> Surroundings:
         """What its plugins are told."""

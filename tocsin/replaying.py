@@ -82,9 +82,8 @@ def run_backtest(
     truth = None if labels is None else read_labels(labels, timezone=config.timezone, known=known)
     pasts = []
     for place, (kind, shard) in enumerate(zip(kinds, shards, strict=True)):
-        frame = _collect(
-            shard, _instant(start, kind.timezone, "--from"), _instant(end, kind.timezone, "--to"), config.train.history
-        )
+        train = kind.learns_from(config.train.history)
+        frame = _collect(shard, _instant(start, kind.timezone, "--from"), _instant(end, kind.timezone, "--to"), train)
 
         def part(done: int, total: int, place: int = place) -> None:
             progress(place * total + done, len(kinds) * total)
@@ -98,7 +97,7 @@ def run_backtest(
                 calendar=shard.calendar,
                 metrics=shard.metrics,
                 template=template_in_force(kind, shard.intake),
-                train=config.train.history,
+                train=train,
                 every=config.train.every,
                 start=_instant(start, kind.timezone, "--from"),
                 progress=part,

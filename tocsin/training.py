@@ -58,7 +58,8 @@ class Trainer:
         if not len(index) or reach is None:
             return _nothing(shard, "its sources have no series yet")
         end = Window.ending(now - shard.delay.seconds, shard.span).end
-        start = max(end - self.settings.history // shard.span * shard.span, reach[0] // shard.span * shard.span)
+        history = shard.kind.learns_from(self.settings.history)
+        start = max(end - history // shard.span * shard.span, reach[0] // shard.span * shard.span)
         if start >= end or reach[1] < start:
             return _nothing(shard, "its sources have no past yet")
         window = Window(start, end, shard.span)
