@@ -16,16 +16,16 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from tocsin.calibration import HIGHEST, Tails
-from tocsin.model import Baseline, Fitted, Floats, Frame, Metric, Scores, SeriesIndex, Window
-from tocsin.ports import Detector, Plugin, Stretch, Surroundings
-from tocsin.settings import Settings
-from tocsin.timegrid import DAY
 
 from detectors.businessdays import aware
 from detectors.learnt import NARROW, blocks, laid, learnt_of, narrow, slabs
 from detectors.scales import facts_of, mattering, one_sided
 from detectors.walking import past, refitted
+from tocsin.calibration import HIGHEST, Tails
+from tocsin.model import Baseline, Fitted, Floats, Frame, Metric, Scores, SeriesIndex, Window
+from tocsin.ports import Detector, Plugin, Stretch, Surroundings
+from tocsin.settings import Settings
+from tocsin.timegrid import DAY
 
 REHEARSAL = 14
 """Days that are learnt from: the trailing ones."""

@@ -18,16 +18,16 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from tocsin.calibration import Tails, median
-from tocsin.model import Baseline, Bools, Fitted, Floats, Frame, Ints, Metric, Scores, SeriesIndex, Window
-from tocsin.ports import Detector, Plugin, Stretch, Surroundings
-from tocsin.settings import Settings
-from tocsin.timegrid import DAY, SLOT, SLOTS_PER_DAY, Calendar
 
 from detectors.businessdays import aware
 from detectors.learnt import agreed, blocks, laid, learnt_of, slabs
 from detectors.scales import facts_of, mattering, one_sided
 from detectors.walking import past, refitted
+from tocsin.calibration import Tails, median
+from tocsin.model import Baseline, Bools, Fitted, Floats, Frame, Ints, Metric, Scores, SeriesIndex, Window
+from tocsin.ports import Detector, Plugin, Stretch, Surroundings
+from tocsin.settings import Settings
+from tocsin.timegrid import DAY, SLOT, SLOTS_PER_DAY, Calendar
 
 REHEARSAL = 14
 WEEK = 7

@@ -20,11 +20,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from tocsin.calibration import Tails
-from tocsin.model import LARGEST, Baseline, Bools, Fitted, Floats, Frame, Ints, Metric, Scores, SeriesIndex, Window
-from tocsin.ports import Detector, Plugin, Stretch, Surroundings
-from tocsin.settings import Settings
-from tocsin.timegrid import Calendar
 
 from detectors.businessdays import aware
 from detectors.clockdays import Clock, ClockDays
@@ -32,6 +27,11 @@ from detectors.learnt import agreed, learnt_of
 from detectors.neighbours import NEVER, Small, nearest_at_hour, second_nearest, stretches, third_nearest
 from detectors.scales import facts_of
 from detectors.walking import past, refitted, unjudged
+from tocsin.calibration import Tails
+from tocsin.model import LARGEST, Baseline, Bools, Fitted, Floats, Frame, Ints, Metric, Scores, SeriesIndex, Window
+from tocsin.ports import Detector, Plugin, Stretch, Surroundings
+from tocsin.settings import Settings
+from tocsin.timegrid import Calendar
 
 REHEARSAL = 14
 DAYS = 7

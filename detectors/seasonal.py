@@ -12,17 +12,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from tocsin.calibration import Tails, median, quantiles
-from tocsin.model import Baseline, Direction, Fitted, Floats, Frame, Ints, Metric, Scores, Window
-from tocsin.ports import Detector, Plugin, Surroundings
-from tocsin.settings import Settings
-from tocsin.timegrid import SLOT, SLOTS_PER_DAY, Calendar, DayKind
 
 from detectors.businessdays import aware
 from detectors.coldstart import provisional
 from detectors.halfhours import HalfHours, between_centres
 from detectors.learnt import learnt_of
 from detectors.season import Season, learn_season
+from tocsin.calibration import Tails, median, quantiles
+from tocsin.model import Baseline, Direction, Fitted, Floats, Frame, Ints, Metric, Scores, Window
+from tocsin.ports import Detector, Plugin, Surroundings
+from tocsin.settings import Settings
+from tocsin.timegrid import SLOT, SLOTS_PER_DAY, Calendar, DayKind
 
 REHEARSAL = 14
 """Days whose residuals calibrate: the trailing ones, each forecast from the days before it."""
