@@ -98,7 +98,7 @@ class Change:
         columns = window.columns_in(frame.window)
         first = max(0, columns.start - TOGETHER + 1)
         said = np.empty((4, len(frame.index), len(window)))
-        for rows in slabs(len(frame.index), columns.stop - max(0, first - self._reach)):
+        for rows in slabs(len(frame.index), columns.stop - first):
             mine = {name: array[rows] for name, array in own.items()}
             expected, far = self._deviations(frame.values[rows, : columns.stop], mine, first)
             _say(mine, far, expected[:, columns.start - first :], said[:, rows])
@@ -151,7 +151,7 @@ class Change:
         shape = len(values), values.shape[1] - first
         order: Literal["C", "F"] = "F" if shape[1] <= NARROW else "C"
         expected, far = np.empty(shape, order=order), np.empty(shape, order=order)
-        for rows in slabs(len(values), values.shape[1] - begin):
+        for rows in slabs(*shape):
             part = narrow(values[rows, begin:])
             expected[rows] = recent_mean(part, first - begin)
             distance = unless_back(part[:, first - begin :] - expected[rows], part, first - begin, self._apart)
@@ -168,8 +168,10 @@ class Change:
         outright: NDArray[np.float32],
     ) -> Fitted:
         """What was learnt of the deviations of the last days learnt from, and what is said of them."""
-        learnt = Tails.from_array(tails)
-        surprise = _together(_surprise(far, learnt, learnt.limit(), outright), far.shape[1])
+        surprise = np.empty(far.shape)
+        for rows in slabs(*far.shape):
+            learnt = Tails.from_array(tails[rows])
+            surprise[rows] = _together(_surprise(far[rows], learnt, learnt.limit(), outright[rows]), far.shape[1])
         unknown = np.broadcast_to(np.nan, surprise.shape)
         window = Window(trained_on.end - far.shape[1] * self.span, trained_on.end, self.span)
         return Fitted(

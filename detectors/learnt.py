@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tocsin.model import Baseline, Bools, Floats, Ints, SeriesIndex, Window
 
-SLAB = 1 << 18
+SLAB = 1 << 15
 """Values worked on at once, so that what is in between stays in the cache."""
 BLOCK = 1 << 19
 """Values of several windows, and of what each of them learns from, that are laid out side by side."""

@@ -191,7 +191,7 @@ class Level:
         table[places // SLOTS_PER_DAY, labels] = places
         week, hours = np.empty((n, width)), np.empty((n, width, SLOTS_PER_DAY))
         seen = np.empty((n, width), np.int64)
-        for rows in slabs(n, len(history.window)):
+        for rows in slabs(n, days * SLOTS_PER_DAY):
             total, count = half_hours(history.values[rows], history.window, start - SLOT, days * SLOTS_PER_DAY + 1)
             cells = _before(_mean(total[:, 1:], count[:, 1:]), table, WEEK)
             week[rows] = median(cells[:, since:].reshape(len(total), width, SLOTS_PER_DAY * WEEK))
@@ -208,7 +208,7 @@ class Level:
         places = self._places(frame.window.starts[columns], usual.phase, usual.start)
         shape = len(frame.index), columns.stop - columns.start
         expected, far = np.empty(shape), np.empty((len(VOICES) + 1, *shape), np.float32)
-        for rows in slabs(shape[0], shape[1] + 2 * self._slow):
+        for rows in slabs(*shape):
             values, mine = frame.values[rows], {name: array[rows] for name, array in facts.items()}
             week = usual.week[rows].take(places.day, axis=1)
             expected[rows] = _between(usual.hours[rows], places)
@@ -275,7 +275,10 @@ class Level:
     ) -> Fitted:
         """What was learnt of the deviations of the last days, and what is said of them."""
         arrays = {**facts, "week": week, "hours": hours, **_named(tails)}
-        surprise = _heard(arrays, far[-1], ~np.isnan(far[0]), partial(_asked_of, far))
+        surprise = np.empty(far.shape[1:])
+        for rows in slabs(*surprise.shape):
+            mine, some = {name: array[rows] for name, array in arrays.items()}, far[:, rows]
+            surprise[rows] = _heard(mine, some[-1], ~np.isnan(some[0]), partial(_asked_of, some))
         unknown = np.broadcast_to(np.nan, surprise.shape)
         window = Window(trained_on.end - far.shape[2] * self.span, trained_on.end, self.span)
         return Fitted(
@@ -300,7 +303,7 @@ class Level:
         places = self._places(window.starts, self._phase(baseline.trained_on.end), window.start)
         places = replace(places, day=np.zeros_like(places.day))
         said = np.empty((4, len(frame.index), len(window)))
-        for rows in slabs(len(frame.index), len(window) + self._hour):
+        for rows in slabs(len(frame.index), len(window)):
             values, mine = frame.values[rows], {name: array[rows] for name, array in own.items()}
             week = mine["week"][:, None]
             expected = _between(mine["hours"][:, None], places)
