@@ -280,12 +280,14 @@ class Frame:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LogLine:
-    """One log entry as its source gave it, stack trace and all: hostile text. `at` is in epoch seconds."""
+    """One log entry as its source gave it, stack trace and all: hostile text. `at` is in epoch seconds, `request` what tells
+    the request (the trace) that was being worked on, empty where that is not told."""
 
     at: float
     component: str
     text: str
     level: str = ""
+    request: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

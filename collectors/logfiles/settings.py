@@ -15,7 +15,8 @@ class LogFilesSettings(Settings):
 
     `path` is a pattern with `*`, `?`, `[…]` and `**`, relative to the file it is written in; name rotated files too
     (`web1.log*`). `component` is a text with `{stem}` (`web1` of `web1.log.2.gz`), `{folder}` or `{component}` (what that stood
-    for in the path); in CSV the column `component_column` wins. `text`, `timestamp` and `level` are columns of CSV.
+    for in the path); in CSV the column `component_column` wins. `text`, `timestamp`, `level` and `request` (the request or
+    trace a line belongs to) are columns of CSV.
     """
 
     path: str | tuple[str, ...] = Field(min_length=1)
@@ -25,6 +26,7 @@ class LogFilesSettings(Settings):
     timestamp: str = "timestamp"
     text: str = "message"
     level: str | None = None
+    request: str | None = None
     logs: LogSettings = Field(default_factory=LogSettings)
     max_lines: int = Field(default=50_000, ge=1)
     max_files: int = Field(default=1000, ge=1)

@@ -260,7 +260,9 @@ class LogFiles:
                 continue
             component = row.get(settings.component_column) if settings.component_column else known.component
             level = row.get(settings.level) if settings.level else ""
-            yield 0, LogLine(at=at, component=component or "", text=(row.get(settings.text) or "")[:LONGEST], level=level or "")
+            request = row.get(settings.request) if settings.request else ""
+            text = (row.get(settings.text) or "")[:LONGEST]
+            yield 0, LogLine(at=at, component=component or "", text=text, level=level or "", request=request or "")
 
 
 def _packed(head: bytes) -> bool:

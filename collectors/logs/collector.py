@@ -12,10 +12,12 @@ from collectors.logs.levels import LEVELS, WATCHED
 from collectors.logs.settings import LogSettings
 from collectors.logs.tally import OTHER, Tally, tally
 from collectors.logs.text import harmless
+from collectors.logs.waits import waits
 from tocsin.model import Bools, Floats, Frame, LogBatch, Probe, SeriesIndex, SeriesKey, Window
 from tocsin.ports import LogCollector, LogSource, Mannered, RemoteLogSource, Surroundings
 
 LINES, LEVEL, TEMPLATE = "log.lines", "log.level.", "log.template."
+WAIT = "request.wait"
 FIRST_LOOK = 3600
 """Seconds of log that a first `discover` reads, when nothing is remembered."""
 LONGEST_NAME = 255
@@ -29,7 +31,7 @@ class LogCounts:
 
     `log.lines`, `log.level.<level>` and `log.template.<name>` each add up to what the source counted; where text came only as
     a sample, templates are estimates. `log.new` counts lines of templates that the component had never shown until `fresh`
-    before. Not safe for two threads at once.
+    before. `request.wait`, where lines tell their request, is no count: see `waits`. Not safe for two threads at once.
     """
 
     def __init__(self, source: LogSource, settings: LogSettings, surroundings: Surroundings) -> None:
@@ -56,6 +58,7 @@ class LogCounts:
             metrics = [LINES, NEW, *(LEVEL + level for level in known.levels.union(WATCHED))]
             metrics += [TEMPLATE + name for name in known.templates]
             metrics += [TEMPLATE + OTHER] if known.other else []
+            metrics += [WAIT] if known.waits else []
             found += [SeriesKey(component, metric) for metric in metrics]
         return tuple(sorted(found))
 
@@ -103,6 +106,10 @@ class LogCounts:
             if (known := learner.registry.components.get(component)) is not None:
                 known.levels |= one.levels.keys()
                 known.other |= OTHER in one.templates
+        for component, wait in waits(batch).items():
+            tallies[component].wait = wait
+            if (known := learner.registry.components.get(component)) is not None:
+                known.waits = True
         return batch, tallies
 
     def _nothing_yet(self, index: SeriesIndex, window: Window) -> bool:
@@ -142,6 +149,9 @@ class LogCounts:
             values[:] = np.where(settled, 0.0 if seen is None else seen.new, np.nan)
             known &= True if seen is None else seen.told
             return
+        if kind == WAIT:
+            values[:] = np.nan if seen is None or seen.wait is None else seen.wait
+            return
         if seen is None:
             return
         if kind == LINES:
@@ -157,7 +167,7 @@ class LogCounts:
 
 def _kind_of(metric: str) -> tuple[str, str]:
     """What a metric counts, and of which level or template; empty when it is none of ours."""
-    if metric in (LINES, NEW):
+    if metric in (LINES, NEW, WAIT):
         return metric, ""
     for kind in (LEVEL, TEMPLATE):
         if metric.startswith(kind):

@@ -15,13 +15,15 @@ MOST_PAIRS = 100_000
 
 @dataclass(kw_only=True, slots=True)
 class Known:
-    """One component. `templates` maps a template's name to the times of its first and last line here."""
+    """One component. `templates` maps a template's name to the times of its first and last line here; `waits` once a step of a
+    request was seen."""
 
     first: int
     last: int
     levels: set[str] = field(default_factory=set)
     templates: dict[str, list[int]] = field(default_factory=dict)
     other: bool = False
+    waits: bool = False
 
 
 class Stretches:

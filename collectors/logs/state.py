@@ -56,6 +56,7 @@ def write(path: Path, templates: Mapping[int, Template], registry: Registry) -> 
                 "levels": sorted(known.levels),
                 "templates": known.templates,
                 "other": known.other,
+                "waits": known.waits,
             }
             for name, known in registry.components.items()
         },
@@ -126,10 +127,19 @@ def _template(one: Any) -> Template:
 def _known(one: Any, most_templates: int) -> Known:
     templates = _dict(one["templates"], most_templates)
     levels = _levels(one["levels"])
-    if one["other"] not in (True, False):
+    # Files written before requests were told say nothing of waits.
+    other, waits = one["other"], one.get("waits", False)
+    if other not in (True, False) or waits not in (True, False):
         raise ValueError("no component")
     followed = {_named(name): [_time(first), _time(last)] for name, (first, last) in templates.items()}
-    return Known(first=_time(one["first"]), last=_time(one["last"]), levels=levels, templates=followed, other=bool(one["other"]))
+    return Known(
+        first=_time(one["first"]),
+        last=_time(one["last"]),
+        levels=levels,
+        templates=followed,
+        other=bool(other),
+        waits=bool(waits),
+    )
 
 
 def _levels(value: Any) -> set[str]:

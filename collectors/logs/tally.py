@@ -35,10 +35,11 @@ class Seen:
 @dataclass(kw_only=True)
 class Tally:
     """Counts of one component, (n_buckets,) each. `dark` says, per level of the source, how many entries came in a bucket in
-    which that level has no text at all."""
+    which that level has no text at all. `wait` is in seconds, None where no step of a request was seen."""
 
     lines: Floats
     new: Floats
+    wait: Floats | None = None
     levels: dict[str, Floats] = field(default_factory=dict)
     templates: dict[str, Floats] = field(default_factory=dict)
     dark: dict[str, Floats] = field(default_factory=dict)
