@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 
 from alerting.judge import JudgeState, Rules, judge
-from tocsin.model import LARGEST, Bools, Floats, Frame, Fused, Ints, Scores, SeriesIndex, SeriesKey, Window
+from tocsin.model import LARGEST, Baseline, Bools, Floats, Frame, Fused, Ints, Scores, SeriesIndex, SeriesKey, Window
 from tocsin.ports import Surroundings
 from tocsin.registry import find
-from tocsin.scoring import AnyDetector, Evaluation, Models, evaluate, legs, of_series
+from tocsin.scoring import AnyDetector, Evaluation, Leg, Models, evaluate, legs, of_series
 from tocsin.timegrid import DAY, Calendar
 
 FIRST_ROWS = 40
@@ -29,6 +30,8 @@ DETECTORS = ("seasonal", "novelty", "change", "level", "silence")
 SPANS = (1, 2, 5, 10, 15, 20, 30, 60, 120, 180, 300, 600, 900, 1800, 3600, 7200, 10800, 14400, 21600, 43200, 86400)
 """Lengths a bucket can have: all tile a day."""
 COLUMNS = ("surprise", "onset", "alert", "expected", "lower", "upper")
+TOGETHER = 64
+"""Series of late rows that are judged at once."""
 OWN = ("surprise", "expected", "lower", "upper")
 
 
@@ -183,13 +186,13 @@ def _judge_part(part: _Rows, detectors: Sequence[AnyDetector], rules: Rules, col
             each[:, :, inside] = _per_metric(leg.evaluation, detectors)[part.order]
         for signature, fused in leg.evaluation.fused.items():
             surprise.setdefault(signature, np.full((1, len(empty)), np.nan))[:, inside] = fused.surprise
-        for number in np.flatnonzero((places[late] >= inside.start) & (places[late] < inside.stop)).tolist():
-            row, bucket = int(late[number]), int(places[late[number]])
-            again = _judge_late(part, frame, row, bucket, detectors, leg.models_at(bucket * part.span + frame.window.start))
-            told[:, number] = _said(again, detectors)[:, 0]
-            height[number] = np.fmax.reduce(said[0, max(0, bucket - remembered) : bucket + 1], initial=-np.inf)
+        for models, numbers in _learnt_alike(leg, frame.window, places[late], max(1, TOGETHER // len(part.index))):
+            again = _judge_late(frame, part.values[:, late[numbers]], places[late[numbers]], detectors, models)
+            told[:, numbers] = _said(again, detectors)
+            for number, bucket in zip(numbers.tolist(), places[late[numbers]].tolist(), strict=True):
+                height[number] = np.fmax.reduce(said[0, max(0, bucket - remembered) : bucket + 1], initial=-np.inf)
             if len(own):
-                own[:, :, part.numbers[row]] = _per_metric(again, detectors)[part.order, :, 0]
+                own[:, :, part.numbers[late[numbers]]] = _per_metric(again, detectors)[part.order]
     told[0, np.isnan(part.values[:, late]).all(axis=0)] = np.nan
     alert = _alert(frame, surprise, rules)
     new = onset(said[:1], remembered)[0]
@@ -210,15 +213,59 @@ def _alert(frame: Frame, surprise: Mapping[str, Floats], rules: Rules) -> Bools:
     return alert
 
 
-def _judge_late(part: _Rows, frame: Frame, row: int, bucket: int, detectors: Sequence[AnyDetector], models: Models) -> Evaluation:
-    """Judge a row by its own values, as if it had been the first of its bucket."""
-    back = max((detector.lookback for detector in of_series(detectors)), default=0) // part.span
-    columns = slice(max(0, bucket - back), bucket + 1)
-    starts = frame.window.start + columns.start * part.span, frame.window.start + columns.stop * part.span
-    values = frame.values[:, columns].copy()
-    values[:, -1] = part.values[:, row]
-    alone = Frame.of(part.index, Window(*starts, part.span), values)
-    return evaluate(alone, Window(starts[1] - part.span, starts[1], part.span), detectors, models)
+def _learnt_alike(leg: Leg, whole: Window, places: Ints, most: int) -> Iterator[tuple[Models, Ints]]:
+    """Which of the rows, whose buckets are these `places`, belong to the leg: by what was learnt before them, some at a time."""
+    inside = leg.window.columns_in(whole)
+    chosen = np.flatnonzero((places >= inside.start) & (places < inside.stop))
+    chosen = chosen[np.argsort(places[chosen], kind="stable")]
+    for models, several in groupby(chosen.tolist(), lambda number: leg.models_at(whole.start + int(places[number]) * whole.span)):
+        numbers = np.array(list(several))
+        yield from ((models, numbers[first : first + most]) for first in range(0, len(numbers), most))
+
+
+def _judge_late(frame: Frame, values: Floats, buckets: Ints, detectors: Sequence[AnyDetector], models: Models) -> Evaluation:
+    """Judge rows (n_series, n) by their own values, each as if it had been the first of its bucket; side by side, as if they were
+    buckets that follow one another.
+
+    To the detectors each row is a component of its own, the same as the others but for one value.
+    """
+    series, count, span = len(frame.index), len(buckets), frame.window.span
+    back = max((detector.lookback for detector in of_series(detectors)), default=0) // span
+    columns = slice(max(0, int(buckets.min()) - back), int(buckets.max()) + 1)
+    index = SeriesIndex(SeriesKey(f"{row:06d}", key.metric) for row in range(count) for key in frame.index)
+    seen = np.tile(frame.values[:, columns], (count, 1))
+    rows = np.arange(count)[:, None] * series + np.arange(series)
+    seen[rows, (buckets - columns.start)[:, None]] = values.T
+    whole = Window(frame.window.start + columns.start * span, frame.window.start + columns.stop * span, span)
+    window = Window(frame.window.start + int(buckets.min()) * span, whole.end, span)
+    said = evaluate(Frame.of(index, whole, seen), window, detectors, _repeated(models, frame.index, index))
+    rows, places = rows.T, buckets - buckets.min()
+    scores = {
+        name: Scores(index=frame.index, window=window, **{part: getattr(one, part)[rows, places] for part in OWN})
+        for name, one in said.scores.items()
+    }
+    fused = {
+        name: Fused(
+            index=frame.index, window=window, surprise=one.surprise[np.arange(count), places][None], share=one.share[rows, places]
+        )
+        for name, one in said.fused.items()
+    }
+    return Evaluation(scores=scores, fused=fused)
+
+
+def _repeated(models: Models, one: SeriesIndex, index: SeriesIndex) -> Models:
+    """What was learnt of one component, as if it had been learnt of each component of the index."""
+
+    def taken(baselines: Mapping[str, Baseline]) -> dict[str, Baseline]:
+        return {
+            name: baseline.take(
+                np.tile(np.arange(len(baseline.index)), len(index.components)),
+                index if baseline.index == one else index.by_component,
+            )
+            for name, baseline in baselines.items()
+        }
+
+    return Models(baselines=taken(models.baselines), fusions=taken(models.fusions))
 
 
 def _said(evaluation: Evaluation, detectors: Sequence[AnyDetector]) -> Floats:
