@@ -276,7 +276,7 @@ class Level:
         """What was learnt of the deviations of the last days, and what is said of them."""
         arrays = {**facts, "week": week, "hours": hours, **_named(tails)}
         surprise = np.empty(far.shape[1:])
-        for rows in slabs(*surprise.shape):
+        for rows in slabs(far.shape[1], far.shape[2]):
             mine, some = {name: array[rows] for name, array in arrays.items()}, far[:, rows]
             surprise[rows] = _heard(mine, some[-1], ~np.isnan(some[0]), partial(_asked_of, some))
         unknown = np.broadcast_to(np.nan, surprise.shape)
