@@ -13,7 +13,7 @@ from tocsin.timegrid import DAY, Calendar
 
 @dataclass(frozen=True, kw_only=True)
 class Clock:
-    """A local day cut into buckets of `span` seconds, of which the first of each step is one to remember. A step is the smallest
+    """A local day cut into buckets of `span` seconds, of which one of each step is to be remembered. A step is the smallest
     number of buckets that is `least` seconds at least and tiles the day, if buckets tile the day at all."""
 
     calendar: Calendar
@@ -80,7 +80,8 @@ class ClockDays:
         if DAY % clock.span:
             anew |= np.diff(local // DAY, prepend=local[:1] // DAY) != 0
         slot, within = local % DAY // clock.step, local % clock.step // clock.span
-        to_remember = np.flatnonzero(within == 0)
+        # Another one each day and each step: what happens at a fixed minute shall be remembered now and then, not never.
+        to_remember = np.flatnonzero(within == (local // DAY + slot) % clock.each)
         remembered = np.full((days, clock.slots), -1)
         remembered[day[to_remember], slot[to_remember]] = to_remember
         return cls(

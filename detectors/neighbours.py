@@ -29,7 +29,7 @@ def second_nearest(asked: Small, others: Iterable[Small]) -> Small:
         np.abs(distance, out=distance)
         np.minimum(two, np.maximum(one, distance, out=second), out=two)
         np.minimum(one, distance, out=one)
-    two[np.isinf(two)] = np.nan
+    np.copyto(two, np.nan, where=two == NEVER)
     return two
 
 
@@ -60,11 +60,12 @@ def stretches(rising: Small) -> tuple[Small, Small]:
 def third_nearest(asked: Small, low: Small, high: Small) -> Small:
     """Distance of each of `asked` (n, k) to the third nearest of the values that the `stretches` (n, KEPT) were made of, never
     less and seldom much more."""
+    result = np.full(asked.shape, NEVER)
     if asked.shape[1] == 1:
         # One value of many rows: along what is kept of each.
         distance = asked - low
-        return np.asarray(np.maximum(distance, high - asked, out=distance).min(axis=1, keepdims=True), np.float32)
-    result = np.full(asked.shape, NEVER)
+        np.maximum(distance, high - asked, out=distance).min(axis=1, out=result[:, 0])
+        return result
     near, far = np.empty(asked.shape, np.float32), np.empty(asked.shape, np.float32)
     for place in range(KEPT):
         np.subtract(asked, low[:, place, None], out=near)

@@ -47,10 +47,12 @@ AHEAD_OF_COUNTS = 1.6
 bring the next."""
 LEAST_VALUES = 40
 """Nothing is judged before so many values could be compared with those of days before them."""
-ROWS = 8192
+ROWS = 1 << 14
 """Series judged together, so that the arrays stay in the cache."""
-LEARNT = 1 << 20
-"""Values of several series that are learnt from together."""
+LEARNT = 1 << 17
+"""Values of several series that are learnt from together, for the same reason."""
+TOGETHER = 1 << 14
+"""Distances that are judged together, so that not even the allocator is asked."""
 WALKED = 1 << 22
 """Values of all rehearsals that are looked at together in a walk."""
 
@@ -173,7 +175,7 @@ class Novelty:
         x[:, max(0, -first) : max(0, -first) + part.shape[1]] = part
         remembered = np.take(x, at.remembered, axis=1)
         remembered[np.isnan(remembered)] = NEVER
-        weeks = sliding_window_view(remembered, DAYS, axis=1)
+        weeks = sliding_window_view(remembered, DAYS, axis=1).swapaxes(2, 3)
         rising = np.sort(weeks.reshape(count * (days + 1), clock.slots * DAYS), axis=1)
         many = np.count_nonzero(rising < NEVER, axis=1)
         middle = np.take_along_axis(rising, (np.maximum(many - 1, 0) // 2)[:, None], axis=1).reshape(count, days + 1)
@@ -300,11 +302,21 @@ def _tails(seen: _Days) -> dict[str, NDArray[np.float32]]:
 
 def _surprise(seen: _Days, tails: Facts) -> Floats:
     """What the two voices say together; days flat, (n, n_buckets)."""
-    said = [
-        Tails.from_array(tails[name]).surprise(distance)
-        for name, distance in (("tails_hour", seen.hour), ("tails_ever", seen.ever))
-    ]
-    return agreed(said, seen.known & ~np.isnan(tails["tails_ever"][:, 2])[:, None])
+    result = np.empty_like(seen.known, np.float64)
+    each = max(1, TOGETHER // max(1, seen.known.shape[1]))
+    for first in range(0, len(result), each):
+        rows = slice(first, first + each)
+        hour, ever = (
+            Tails.from_array(tails[name][rows]).surprise(distance[rows])
+            for name, distance in (("tails_hour", seen.hour), ("tails_ever", seen.ever))
+        )
+        judged = seen.known[rows] & ~np.isnan(tails["tails_ever"][rows, 2])[:, None]
+        mean = np.multiply(hour + ever, 0.5, out=result[rows])
+        alone = np.isnan(mean)
+        if alone.any():
+            mean[alone] = agreed([hour[alone], ever[alone]], judged[alone])
+        np.copyto(mean, np.nan, where=~judged)
+    return result
 
 
 def _scores(index: SeriesIndex, window: Window, surprise: Floats) -> Scores:

@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from detectors.neighbours import KEPT, NEVER, Small, second_nearest, stretches, third_nearest
+from detectors.clockdays import Clock, ClockDays
+from detectors.neighbours import KEPT, NEVER, Small, nearest_at_hour, second_nearest, stretches, third_nearest
 from detectors.novelty import Novelty
 from detectors.walking import refitted
-from tests.naive import naive_nearest
+from tests.naive import naive_nearest, naive_nearest_at_hour
 from tocsin.model import Direction, Floats, Frame, Metric, Scores, SeriesIndex, SeriesKey, Window
 from tocsin.timegrid import DAY, Calendar
 
@@ -62,6 +63,24 @@ def test_of_few_values_all_are_kept_and_the_third_nearest_is_exact(past: Floats,
     np.testing.assert_array_equal(third_nearest(x, *stretches(np.sort(past))), wanted)
 
 
+@given(st.data())
+@settings(max_examples=30)
+def test_the_same_hour_of_the_days_before_is_as_it_is_defined_whatever_the_clocks_do(data: st.DataObject) -> None:
+    calendar = Calendar(data.draw(st.sampled_from(["UTC", "Europe/Paris", "Australia/Lord_Howe", "Asia/Kathmandu"])))
+    clock = Clock(calendar=calendar, span=data.draw(st.sampled_from([300, 600, 900, 3600])), least=600)
+    change = data.draw(st.sampled_from([1_774_746_000, 1_792_890_000, 1_775_314_800]))  # Paris in spring and autumn, Lord Howe
+    start = change - data.draw(st.integers(-1, 4 * 24 * 60)) * 60
+    at = ClockDays.of(clock, start, 4)
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    values = rng.integers(-50, 50, (2, 4 * clock.buckets)).astype(np.float32)
+    values[rng.random(values.shape) < data.draw(st.sampled_from([0.0, 0.1, 0.9]))] = np.nan
+    x = np.append(values, np.full((2, 1), np.nan, np.float32), axis=1)
+    remembered = np.nan_to_num(np.take(x, at.remembered, axis=1), nan=NEVER)
+    locals_ = [calendar.local(start + bucket * clock.span) for bucket in range(values.shape[1])]
+    wanted = [naive_nearest_at_hour(row.tolist(), locals_, clock.span, clock.step, 2, 1) for row in values]
+    np.testing.assert_array_equal(nearest_at_hour(x, remembered, at, 2, 1), np.array(wanted))
+
+
 def test_the_nightly_backup_is_not_new_at_night_and_is_new_in_the_afternoon() -> None:
     assert judged(days(22)).surprise.max() < 4
     values = days(22)
@@ -102,7 +121,7 @@ def test_the_clocks_that_change_move_the_hours_with_them() -> None:
 
 
 @given(st.data())
-@settings(max_examples=25)
+@settings(max_examples=15)
 def test_a_walk_says_what_learning_anew_each_day_says(data: st.DataObject) -> None:
     span = data.draw(st.sampled_from([300, 900, 3600, 7200]))
     zone = data.draw(st.sampled_from(["UTC", "Europe/Paris", "Australia/Lord_Howe"]))
