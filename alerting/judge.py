@@ -13,13 +13,14 @@ import json
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from alerting.evidence import Evidence, worst_of
+from alerting.spelling import listed, read, spell
 from tocsin.model import Anomaly, Bools, Floats, Frame, Fused, Incident, Metric, Phase, Scores, SeriesKey, Severity, Transition
 
 
@@ -99,10 +100,13 @@ class JudgeState:
     def to_arrays(self, prefix: str = "") -> dict[str, NDArray[Any]]:
         """Plain arrays, for storage; `prefix` tells several signatures in one store apart."""
         live = {
-            name: {"incident": _spell(one.incident), "calm": one.calm, "floor": one.floor, "returns": one.returns}
+            name: {"incident": spell(one.incident), "calm": one.calm, "floor": one.floor, "returns": one.returns}
             for name, one in self.live.items()
         }
-        rest = json.dumps({"components": self.components, "live": live, "until": self.until, "span": self.span})
+        rest = (
+            json.dumps({"live": live, "until": self.until, "span": self.span})[:-1]
+            + f', "components": {listed(self.components)}}}'
+        )
         return {f"{prefix}tail": self.tail, f"{prefix}rest": np.frombuffer(rest.encode(), np.uint8)}
 
     @classmethod
@@ -113,7 +117,7 @@ class JudgeState:
         rest = json.loads(arrays[f"{prefix}rest"].tobytes())
         live = {
             name: Live(
-                incident=_read(live["incident"]), calm=live["calm"], floor=live["floor"], returns=tuple(live.get("returns", ()))
+                incident=read(live["incident"]), calm=live["calm"], floor=live["floor"], returns=tuple(live.get("returns", ()))
             )
             for name, live in rest["live"].items()
         }
@@ -218,8 +222,6 @@ def incident_id(component_type: str, component: str, signature: str, since: int)
     text = json.dumps([component_type, component, signature, since])
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
-
-_INCIDENT, _ANOMALY = ([part.name for part in fields(kind)] for kind in (Incident, Anomaly))
 
 # --- inside -----------------------------------------------------------------------------------------------------------
 
@@ -425,16 +427,3 @@ class _Trail:
 
 def _with(incident: Incident, anomalies: tuple[Anomaly, ...]) -> Incident:
     return replace(incident, anomalies=worst_of((*incident.anomalies, *anomalies)))
-
-
-def _spell(incident: Incident) -> dict[str, Any]:
-    parts = {name: getattr(incident, name) for name in _INCIDENT}
-    anomalies = [{name: getattr(anomaly, name) for name in _ANOMALY} for anomaly in incident.anomalies]
-    return {**parts, "anomalies": anomalies, "phase": incident.phase.value, "severity": int(incident.severity)}
-
-
-def _read(spelled: Mapping[str, Any]) -> Incident:
-    anomalies = tuple(Anomaly(**anomaly) for anomaly in spelled["anomalies"])
-    held_by = tuple((stage, reason) for stage, reason in spelled["held_by"])
-    parts = {**spelled, "phase": Phase(spelled["phase"]), "severity": Severity(spelled["severity"])}
-    return Incident(**{**parts, "anomalies": anomalies, "held_by": held_by, "folded": tuple(spelled.get("folded", ()))})

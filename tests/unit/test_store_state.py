@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+import zlib
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sqlalchemy import event
 
 from tests.contracts.state import OPENING, Open, StateContract, a_row, an_incident
 from tests.fakes import no_room
 from tocsin.errors import ConfigError, PermanentError, TransientError
+from tocsin.store.arrays import pack, squeeze, unsqueeze
 from tocsin.store.state import State
 
 
@@ -192,3 +195,22 @@ def test_a_damaged_judge_state_is_a_permanent_error(tmp_path: Path) -> None:
                 connection.exec_driver_sql("UPDATE judge_state SET data = ?", (data,))
             with pytest.raises(PermanentError):
                 state.judge_state("web")
+
+
+def test_what_an_older_program_remembered_of_judging_is_read(tmp_path: Path) -> None:
+    with State.open(tmp_path / "tocsin.db") as state:
+        with state.tick("web") as tick:
+            tick.set_judge_state({})
+        older = zlib.compress(pack({"tail": np.arange(6.0).reshape(2, 3)}), 1)
+        with state._write.begin() as connection:
+            connection.exec_driver_sql("UPDATE judge_state SET data = ?", (older,))
+        found = state.judge_state("web")
+        assert found is not None and found["tail"].tolist() == [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]
+
+
+def test_damaged_arrays_are_a_permanent_error_and_take_no_memory() -> None:
+    data = squeeze({"tail": np.arange(1000.0)})
+    assert unsqueeze(data)["tail"].tolist() == list(range(1000))
+    for damaged in (data[:-1], data[:8], data[8:], b"\x00\xff" + data[2:], data[:20] + b"\xff" * 20 + data[40:]):
+        with pytest.raises(PermanentError):
+            unsqueeze(damaged)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Row
@@ -12,6 +13,7 @@ from sqlalchemy import Row
 from tocsin.model import Anomaly, Desired, Incident, Perf, Phase, ServiceKey, Severity, Transition, Window
 
 _ANOMALY = tuple(field.name for field in fields(Anomaly))
+_of_anomaly = attrgetter(*_ANOMALY)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +46,7 @@ def incident_row(incident: Incident) -> dict[str, Any]:
         "surprise": float(incident.surprise),
         "peak": float(incident.peak),
         "version": int(incident.version),
-        "anomalies": _encode([[getattr(anomaly, name) for name in _ANOMALY] for anomaly in incident.anomalies]),
+        "anomalies": _encode([_of_anomaly(anomaly) for anomaly in incident.anomalies]),
         "held_by": _encode(incident.held_by),
         "flapping_since": None if incident.flapping_since is None else int(incident.flapping_since),
         "folded": _encode(incident.folded) if incident.folded else "[]",

@@ -6,7 +6,6 @@ One tick is one transaction. What was committed survives a crash and a power cut
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -128,8 +127,8 @@ class State:
         if data is None:
             return None
         try:
-            return arrays.unpack(zlib.decompress(data))
-        except zlib.error as error:
+            return arrays.unsqueeze(data)
+        except PermanentError as error:
             raise PermanentError(f"state database {self.name}: judge state of {component_type} is damaged") from error
 
     # --- incidents -----------------------------------------------------------------------------------------------

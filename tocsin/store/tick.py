@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
@@ -49,7 +48,7 @@ class Tick:
 
     def set_judge_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """The arrays are taken as they are now. ValueError for an array of objects."""
-        self._judge_state = zlib.compress(arrays.pack(state), 1)
+        self._judge_state = arrays.squeeze(state)
 
     def put_incidents(self, incidents: Iterable[Incident]) -> None:
         """New incidents and new versions of known ones; the last one put wins."""
