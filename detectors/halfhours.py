@@ -1,19 +1,25 @@
 """The half-hours of a history: which buckets lie in which, and which local half-hour of which kind of day each is.
 
-A history is cut backwards from its end into whole days of 48 half-hours. In such a row of 48 every local half-hour comes
-once, except where the clocks change: there one is missing or one comes twice (the later one counts).
+A history is cut backwards, from the last half-hour that was over when it ended, into whole days of 48 half-hours. In such a
+row of 48 every local half-hour comes once, except where the clocks change: there one is missing or one comes twice (the
+later one counts).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.medians import middle
 from tocsin.calibration import median
 from tocsin.model import Floats, Ints, Window
 from tocsin.timegrid import DAY, SLOT, SLOTS_PER_DAY, Calendar
+
+FEW = 7
+"""Up to so many buckets of a half-hour, their median is found by comparing; beyond, by sorting."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +27,8 @@ class HalfHours:
     """`days` x 48 half-hours before a window's end.
 
     `slots` (days * 48,) is the local half-hour of each in order of time; `places` (days, 48) the position of each local
-    half-hour in a day, -1 where it is missing; `kinds` (days, 48) the kind of day of `places`.
+    half-hour in a day, -1 where it is missing; `kinds` (days, 48) the kind of day of `places`, of its last half-hour for those
+    that are missing.
     """
 
     window: Window
@@ -34,14 +41,22 @@ class HalfHours:
     @classmethod
     def of(cls, window: Window, calendar: Calendar, most_days: int) -> HalfHours:
         """Those of the window's last whole days, at most `most_days`."""
-        phase = int(calendar.local_seconds(np.array([window.end]))[0] - window.end) % SLOT
-        end = -(-(window.end + phase) // SLOT) * SLOT - phase
-        days = max(0, min(most_days, (end - window.start) // DAY))
-        centres = end - days * DAY + np.arange(days * SLOTS_PER_DAY) * SLOT + SLOT // 2
-        slots, kinds = calendar.slots(centres), calendar.kinds(centres)
-        places = np.full((days, SLOTS_PER_DAY), -1)
-        places[np.arange(len(slots)) // SLOTS_PER_DAY, slots] = np.arange(len(slots))
-        return cls(window=window, start=end - days * DAY, days=days, slots=slots, places=places, kinds=kinds[places])
+        return _half_hours(window, calendar, most_days)
+
+    def part(self, window: Window, days: int) -> HalfHours:
+        """Those of the last `days` days of a window that ends whole days before ours does, as `of` would give them."""
+        last = self.days - (self.window.end - window.end) // DAY
+        first = last - days
+        before = first * SLOTS_PER_DAY
+        places = self.places[first:last]
+        return HalfHours(
+            window=window,
+            start=self.start + first * DAY,
+            days=days,
+            slots=self.slots[before : last * SLOTS_PER_DAY],
+            places=np.where(places < 0, -1, places - before),
+            kinds=self.kinds[first:last],
+        )
 
     def columns_since(self, day: int) -> slice:
         """The window's buckets whose centre lies in day `day` or later."""
@@ -57,6 +72,7 @@ class HalfHours:
         if SLOT % span == 0 and 0 <= began - first < SLOT and (began - first) % span == 0:
             each = SLOT // span
             before = (began - first) // span
+            values = values[:, : count * each - before]
             after = count * each - before - values.shape[1]
             if before or after:
                 values = np.pad(values, ((0, 0), (before, after)), constant_values=np.nan)
@@ -73,9 +89,10 @@ class HalfHours:
 
     def cells(self, values: NDArray[np.floating]) -> NDArray[np.floating]:
         """Median of each half-hour's values, (n_series, days, 48) in local half-hours; NaN where there is none."""
+        if not self.days:
+            return np.empty((len(values), 0, SLOTS_PER_DAY))
         columns = self.columns_since(0)
-        grouped = self.grouped(values[:, columns], columns, 0)
-        flat = grouped[:, :, 0] if grouped.shape[2] == 1 else median(grouped)
+        flat = _medians(self.grouped(values[:, columns], columns, 0))
         return np.where(self.places < 0, np.nan, flat[:, self.places])
 
     def in_time(self, table: NDArray[np.floating], day: int) -> NDArray[np.floating]:
@@ -84,11 +101,58 @@ class HalfHours:
         return table[:, days, self.slots[day * SLOTS_PER_DAY :]]
 
 
+@lru_cache(maxsize=16)
+def _half_hours(window: Window, calendar: Calendar, most_days: int) -> HalfHours:
+    # The same for all series of a component type, which are learnt in portions.
+    phase = int(calendar.local_seconds(np.array([window.end]))[0] - window.end) % SLOT
+    end = (window.end + phase) // SLOT * SLOT - phase
+    days = max(0, min(most_days, (end - window.start) // DAY))
+    centres = end - days * DAY + np.arange(days * SLOTS_PER_DAY) * SLOT + SLOT // 2
+    slots, kinds = calendar.slots(centres), calendar.kinds(centres)
+    places = np.full((days, SLOTS_PER_DAY), -1)
+    places[np.arange(len(slots)) // SLOTS_PER_DAY, slots] = np.arange(len(slots))
+    last = np.arange(1, days + 1)[:, None] * SLOTS_PER_DAY - 1
+    kinds = kinds[np.where(places < 0, last, places)]
+    found = HalfHours(window=window, start=end - days * DAY, days=days, slots=slots, places=places, kinds=kinds)
+    for array in (found.slots, found.places, found.kinds):
+        array.flags.writeable = False
+    return found
+
+
+def _medians(grouped: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Median of each half-hour's buckets (n_series, half-hours, buckets), (n_series, half-hours)."""
+    each = grouped.shape[2]
+    if each <= FEW:
+        return middle(list(np.ascontiguousarray(np.moveaxis(grouped, 2, 0))))
+    first = grouped[:, :, 0]
+    if np.isnan(first).any():
+        first = np.where(np.isnan(first), np.fmin.reduce(grouped, axis=2), first)
+    # Single precision is sorted several times as fast, and as a distance from one of them it is precise enough.
+    return first + median((grouped - first[:, :, None]).astype(np.float32))
+
+
 def between_centres(table: NDArray[np.floating], starts: Ints, span: int, first: int) -> Floats:
-    """What a value per half-hour (n_series, half-hours from `first`) says of buckets: linear between half-hours' centres,
-    constant beyond the first and last, (n_series, n_buckets)."""
+    """What a value per half-hour (n_series, half-hours from `first`) says of buckets one after the other: linear between
+    half-hours' centres, constant beyond the first and last, (n_series, n_buckets)."""
+    if len(starts) and SLOT % span == 0 and (starts[0] - first) % span == 0 and starts[0] >= first:
+        each = SLOT // span
+        skipped = int(starts[0] - first) // span + (each + 1) // 2
+        columns = slice(skipped, skipped + len(starts))
+        ends = table[:, :1], table, table[:, -1:], table[:, -1:]
+        edges = np.concatenate(ends, axis=1, dtype=np.float64)
+        if columns.stop <= (edges.shape[1] - 1) * each:
+            result = np.repeat(np.diff(edges, axis=1), each, axis=1)[:, columns]
+            result *= _parts(each, edges.shape[1] - 1)[columns]
+            result += np.repeat(edges[:, :-1], each, axis=1)[:, columns]
+            return result
     place = np.clip((starts + span / 2 - first) / SLOT - 0.5, 0.0, table.shape[1] - 1)
     below = np.minimum(place.astype(np.int64), max(0, table.shape[1] - 2))
     above = np.minimum(below + 1, table.shape[1] - 1)
     part = place - below
     return np.asarray(table[:, below] * (1.0 - part) + table[:, above] * part, np.float64)
+
+
+@lru_cache(maxsize=8)
+def _parts(each: int, count: int) -> Floats:
+    """How far along between two centres each bucket is, for `count` pairs of centres."""
+    return np.tile((np.arange(each) - (each + 1) // 2 + 0.5) / each + 0.5, count)

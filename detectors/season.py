@@ -1,21 +1,23 @@
 """Location per half-hour of the local day: several simple forecasts, blended by how well each would have done.
 
-For each day of the rehearsal the forecasts use the days before it only, so their errors, and everything calibrated on
-what they leave, are honest. Arrays are (n_series, days, 48) of half-hour medians, NaN where there is nothing.
+Each day is forecast from the days before it only, so the errors of the days looked back at, and everything calibrated on
+what they leave, are honest; a day that nothing came before is not forecast. Arrays are (n_series, days, 48) of half-hour
+medians, NaN where there is nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from detectors.halfhours import HalfHours
+from detectors.medians import middle
 from tocsin.calibration import median
-from tocsin.model import Floats, Ints
+from tocsin.model import Bools, Floats, Ints
 from tocsin.timegrid import SLOTS_PER_DAY, DayKind
 
 Cells = NDArray[np.floating]
@@ -23,7 +25,7 @@ Cells = NDArray[np.floating]
 WEEK = 7
 """Days that `level` and `day` look back: half of it is how long a lasting shift needs to be adopted."""
 MONTH = 28
-"""Days that `kind` looks back, to see enough Sundays."""
+"""Days that `kind` looks back, to see enough Sundays: no history is longer."""
 SHARPNESS = 6.0
 """Weight of a forecast = its error to this negative power: twice the error is one part in sixty-four."""
 OUTLIER = 10.0
@@ -40,6 +42,44 @@ ENOUGH_DAYS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
+class Days:
+    """Days in a row, and what those before each of them make of it: of `level` and `day` (n_series, days + 1 - `since`, 48 or
+    1) there is one for each day from `since` on and for the one to come. `smooth` are the cells with their neighbours."""
+
+    cells: Cells
+    smooth: Cells
+    level: Cells
+    day: Cells
+    since: int
+
+    @classmethod
+    def of(cls, cells: Cells, since: int) -> Days:
+        smooth = middle([np.roll(cells, 1, axis=2), cells, np.roll(cells, -1, axis=2)])
+        ahead = cells.shape[1] - since
+        level = previous(cells, WEEK, ahead, whole_day=True)[:, :, :1]
+        return cls(cells=cells, smooth=smooth, level=level, day=previous(smooth, WEEK, ahead), since=since)
+
+    def part(self, first: int, last: int, since: int) -> Days:
+        """The days `first` to `last`; those who come before them still speak."""
+        ahead = slice(first + since - self.since, last + 1 - self.since)
+        return Days(
+            cells=self.cells[:, first:last],
+            smooth=self.smooth[:, first:last],
+            level=self.level[:, ahead],
+            day=self.day[:, ahead],
+            since=since,
+        )
+
+    def from_centre(self) -> tuple[Floats, Days]:
+        """What the last week was like, 0 where nothing is known of it, (n_series,), and the days as distances from it: small
+        numbers are precise ones, and a series that never changes is at exactly 0."""
+        centre = np.nan_to_num(np.asarray(self.level[:, -1, 0], np.float64))
+        parts = (part - centre[:, None, None] for part in (self.cells, self.smooth, self.level, self.day))
+        cells, smooth, level, day = parts
+        return centre, Days(cells=cells, smooth=smooth, level=level, day=day, since=self.since)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Season:
     """`rehearsed` (n_series, rehearsal days, 48): forecast of each day from the days before it. `table` (n_series, kinds,
     48): forecast of the days to come. `weights`: how much each forecast counts, (n_series,) each."""
@@ -49,28 +89,24 @@ class Season:
     weights: Mapping[str, Floats]
 
 
-def learn_season(cells: Cells, halves: HalfHours, rehearsal: int) -> Season:
-    """Forecast the last `rehearsal` days, and what follows, from `cells` (n_series, days, 48)."""
-    days = cells.shape[1]
-    smooth = _with_neighbours(cells)
-    level = previous(cells, WEEK, rehearsal, whole_day=True)
-    forecasts = {"level": level, "day": _filled(previous(smooth, WEEK, rehearsal), level)}
-    groups = grouped_kinds(halves.kinds)
+def learn_season(days: Days, halves: HalfHours) -> Season:
+    """Forecast the days from `days.since` on, and what follows, from days given as distances from their centre."""
+    actual = days.cells[:, days.since :]
+    forecasts = {"level": np.broadcast_to(days.level, days.day.shape), "day": _filled(days.day, days.level)}
+    kinds = _kinds(halves.kinds.tobytes(), halves.days, days.since)
     per_kind = None
-    if len(set(groups.values())) > 1:
-        merged = np.array([groups[DayKind(kind)] for kind in DayKind])[halves.kinds]
-        forecasts["kind"] = _filled(_previous_of_kind(smooth, merged, rehearsal), forecasts["day"][:, :rehearsal])
-        per_kind = {
-            group: _filled(median(_only(smooth, merged == group)), forecasts["day"][:, rehearsal])
-            for group in set(groups.values())
-        }
-    weights = _weights({name: forecast[:, :rehearsal] for name, forecast in forecasts.items()}, cells[:, days - rehearsal :])
-    rehearsed = sum(weights[name][:, None, None] * forecast[:, :rehearsal] for name, forecast in forecasts.items())
-    usual = sum(weights[name][:, None] * forecasts[name][:, rehearsal] for name in ("level", "day"))
-    table = np.stack(
-        [usual if per_kind is None else usual + weights["kind"][:, None] * per_kind[groups[kind]] for kind in DayKind], axis=1
-    )
-    return Season(rehearsed=np.asarray(rehearsed), table=table, weights=weights)
+    if len(set(kinds.groups.values())) > 1:
+        per_kind = _per_kind(days, kinds)
+        forecasts["kind"] = _filled(per_kind[:, : actual.shape[1]], forecasts["day"][:, :-1])
+        per_kind = _filled(per_kind[:, actual.shape[1] :], forecasts["day"][:, -1:])[:, kinds.places]
+    rehearsed = {name: forecast[:, : actual.shape[1]] for name, forecast in forecasts.items()}
+    weights = _weights(rehearsed, actual)
+    usual = sum(weights[name][:, None] * forecasts[name][:, -1] for name in ("level", "day"))
+    table = np.repeat(np.asarray(usual)[:, None], len(DayKind), axis=1)
+    if per_kind is not None:
+        table += weights["kind"][:, None, None] * per_kind
+    blended = sum(weights[name][:, None, None] * forecast for name, forecast in rehearsed.items())
+    return Season(rehearsed=np.asarray(blended), table=table, weights=weights)
 
 
 def grouped_kinds(kinds: Ints) -> dict[DayKind, int]:
@@ -83,65 +119,81 @@ def grouped_kinds(kinds: Ints) -> dict[DayKind, int]:
     return groups
 
 
-def _with_neighbours(cells: Cells) -> Cells:
-    """Each half-hour's median with the one before and the one after."""
-    return median(np.stack([np.roll(cells, 1, axis=2), cells, np.roll(cells, -1, axis=2)], axis=3))
+@dataclass(frozen=True, kw_only=True)
+class _Kinds:
+    """Which days speak for which, the same for all series: `barred` (rehearsal days + groups, 48, days) is -inf for a day that
+    speaks and inf for one that does not. `places` (kinds,) is the group of each kind of day."""
+
+    groups: Mapping[DayKind, int]
+    barred: NDArray[np.float32]
+    count: Ints
+    places: Ints
+
+
+@lru_cache(maxsize=32)
+def _kinds(kinds_as_bytes: bytes, days: int, since: int) -> _Kinds:
+    kinds = np.frombuffer(kinds_as_bytes, np.int64).reshape(days, SLOTS_PER_DAY)
+    groups = grouped_kinds(kinds)
+    own = sorted(set(groups.values()))
+    merged = np.array([groups[DayKind(kind)] for kind in DayKind])[kinds]
+    before = np.arange(days)[None, :, None] < np.arange(since, days)[:, None, None]
+    speaks = np.concatenate([before & (merged[None] == merged[since:, None]), merged[None] == np.array(own)[:, None, None]])
+    count = np.count_nonzero(speaks, axis=1)
+    barred = np.where(speaks, np.float32(-np.inf), np.float32(np.inf)).transpose(0, 2, 1)
+    places = np.array([own.index(groups[kind]) for kind in DayKind])
+    return _Kinds(groups=groups, barred=np.ascontiguousarray(barred), count=count, places=places)
+
+
+def _per_kind(days: Days, kinds: _Kinds) -> Cells:
+    """Median over the days of the same kind before each day, where there are at least two, then over all days of each group
+    of kinds, (n_series, rehearsal days + groups, 48)."""
+    smooth = days.smooth.astype(np.float32)
+    count: Ints = kinds.count[None]
+    unknown = np.isnan(smooth)
+    if unknown.any():
+        smooth = np.where(unknown, np.float32(np.inf), smooth)
+    chosen = np.maximum(np.ascontiguousarray(smooth.transpose(0, 2, 1))[:, None], kinds.barred)
+    chosen.sort(axis=3)
+    if unknown.any():
+        count = np.count_nonzero(np.isfinite(chosen), axis=3)
+    series, group, slot = np.ogrid[: chosen.shape[0], : chosen.shape[1], : chosen.shape[2]]
+    low = chosen[series, group, slot, np.maximum(count - 1, 0) // 2]
+    high = chosen[series, group, slot, np.minimum(count // 2, chosen.shape[3] - 1)]
+    least = np.where(np.arange(chosen.shape[1]) < len(kinds.barred) - len(set(kinds.groups.values())), ENOUGH_DAYS, 1)
+    few = count < least[:, None]
+    return np.where(few, np.nan, 0.5 * (np.where(few, 0, low).astype(np.float64) + np.where(few, 0, high)))
 
 
 def previous(cells: Cells, most: int, rehearsal: int, *, whole_day: bool = False) -> Cells:
-    """Median over the `most` days before each of the last `rehearsal` days and the one to come, (n, rehearsal + 1, 48).
-
-    A day that nothing comes before is forecast from the days after it: the first days of a series have no other past.
-    """
-    forward = _trailing(cells, most, whole_day)[:, -(rehearsal + 1) :]
-    if np.isnan(forward).any():
-        backward = _trailing(cells[:, ::-1], most, whole_day)[:, ::-1][:, 1:]
-        padded = np.concatenate([backward, np.full_like(backward[:, :1], np.nan)], axis=1)[:, -(rehearsal + 1) :]
-        forward = _filled(forward, padded)
-    return forward
-
-
-def _trailing(cells: Cells, most: int, whole_day: bool) -> Cells:
-    """Median over the `most` days before day 0, 1 ... and the day after the last, (n, days + 1, 48)."""
-    n, _, slots = cells.shape
-    padded = np.concatenate([np.full((n, most, slots), np.nan, cells.dtype), cells], axis=1)
-    windows = sliding_window_view(padded, most, axis=1)
-    if whole_day:
-        flat = median(windows.reshape(n, windows.shape[1], slots * most))
-        return np.repeat(flat[:, :, None], slots, axis=2)
-    return median(windows)
-
-
-def _previous_of_kind(cells: Cells, kinds: Ints, rehearsal: int) -> Cells:
-    """Median over the days of the same kind in the four weeks before each of the last `rehearsal` days, where there are
-    at least two, (n, rehearsal, 48)."""
+    """Median over the `most` days before each of the last `rehearsal` days and the one to come, (n, rehearsal + 1, 48); NaN
+    where there is none. Of `whole_day` it is the median of those days' medians."""
     n, days, slots = cells.shape
-    first = days - rehearsal
-    padded = np.concatenate([np.full((n, MONTH, slots), np.nan, cells.dtype), cells], axis=1)
-    before = sliding_window_view(padded, MONTH, axis=1)[:, first:days]
-    other = np.concatenate([np.full((MONTH, slots), -1), kinds])
-    same = sliding_window_view(other, MONTH, axis=0)[first:days] == kinds[first:, :, None]
-    chosen = np.where(same, before, np.nan)
-    few = np.count_nonzero(~np.isnan(chosen), axis=3) < ENOUGH_DAYS
-    return np.where(few, np.nan, median(chosen))
-
-
-def _only(cells: Cells, wanted: NDArray[np.bool_]) -> Cells:
-    """The cells that are wanted, days last, (n, 48, days)."""
-    return np.where(wanted, cells, np.nan).transpose(0, 2, 1)
+    first = days - rehearsal - most
+    near = cells[:, max(0, first) :]
+    if whole_day:
+        near = median(near)[:, :, None]
+    if first < 0:
+        near = np.concatenate([np.full((n, -first, near.shape[2]), np.nan), near], axis=1)
+    result = middle([near[:, day : day + rehearsal + 1] for day in range(most)])
+    return np.broadcast_to(result, (n, rehearsal + 1, slots))
 
 
 def _filled(cells: Cells, other: Cells) -> Cells:
-    return np.where(np.isnan(cells), other, cells)
+    unknown: Bools = np.isnan(cells)
+    return np.where(unknown, other, cells) if unknown.any() else cells
 
 
 def _weights(forecasts: Mapping[str, Cells], actual: Cells) -> dict[str, Floats]:
     """How much each forecast counts, per series; they sum to 1."""
     errors = np.stack([np.abs(actual - forecast).reshape(len(actual), -1) for forecast in forecasts.values()])
-    best = median(np.fmin.reduce(errors, axis=0))
+    best = median(np.fmin.reduce(errors, axis=0).astype(np.float32))
     ceiling = np.where(best > 0, OUTLIER * best, np.inf)[None, :, None]
     there = ~np.isnan(errors)
-    mean = np.where(there, np.minimum(errors, ceiling), 0.0).sum(axis=2) / np.maximum(np.count_nonzero(there, axis=2), 1)
+    errors = np.minimum(errors, ceiling)
+    if there.all():
+        mean = errors.mean(axis=2)
+    else:
+        mean = np.where(there, errors, 0.0).sum(axis=2) / np.maximum(np.count_nonzero(there, axis=2), 1)
     least = mean.min(axis=0)
     ratio = np.where(mean > 0, least / np.where(mean > 0, mean, 1.0), 1.0)
     power = ratio**SHARPNESS

@@ -442,3 +442,10 @@ def naive_nearest_at_hour(
             known = [remembered[place] for place in near if place in remembered]
             found.append(math.nan if math.isnan(value) else naive_nearest(known, value, 2))
     return found
+
+
+def naive_between_centres(table: list[float], start: int, span: int, first: int) -> float:
+    """What a value per half-hour from `first` says of the bucket at `start`: linear between their centres, constant beyond."""
+    place = min(max((start + span / 2 - first) / 1800 - 0.5, 0.0), len(table) - 1.0)
+    below = min(int(place), max(0, len(table) - 2))
+    return table[below] + (place - below) * (table[min(below + 1, len(table) - 1)] - table[below])

@@ -32,8 +32,6 @@ HIGHEST = 300.0
 """No surprise is larger; numbers beyond it say nothing more."""
 LIMIT = 3.0
 """The surprise at which bands are drawn: one in a thousand."""
-FEW = 64
-"""Rows up to this length are sorted where a few of their ranks are asked for: it takes no longer."""
 SHORT = 512
 """Rows up to this length are sorted in a fraction of the time, per value, that longer ones take."""
 SLACK = 3.5
@@ -53,7 +51,7 @@ def quantiles(values: NDArray[np.floating], *shares: float) -> list[NDArray[np.f
         return _quantiles_of_some(values, shares)
     places = [(width - 1) * share for share in shares]
     wanted = {int(place) for place in places} | {min(int(place) + 1, width - 1) for place in places}
-    rising = np.sort(values, axis=-1) if width <= FEW else np.partition(values, sorted(wanted), axis=-1)
+    rising = np.sort(values, axis=-1) if width <= SHORT else np.partition(values, sorted(wanted), axis=-1)
     found = []
     for place in places:
         low, high = rising[..., int(place)], rising[..., min(int(place) + 1, width - 1)]
@@ -117,6 +115,20 @@ def ranked(pieces: NDArray[np.float32], first: int, last: int) -> NDArray[np.flo
         wrong |= found[:, -1] < pieces[:, :, size - stop - 1].max(axis=1)
     if wrong.any():
         found[wrong] = np.sort(pieces[wrong].reshape(-1, n * size), axis=1)[:, ::-1][:, first - 1 : last]
+    return found
+
+
+def exceeded(values: NDArray[np.floating], *shares: float) -> list[NDArray[np.float32]]:
+    """The values that these shares of each row's (n_rows, n) known ones, all >= 0, reach; NaN where there is none."""
+    known = np.fmax(values.astype(np.float32, copy=False), np.float32(-1))
+    if not known.size:
+        return [np.full(len(known), np.nan, np.float32) for _ in shares]
+    count = _known(known)
+    pieces, rows, found = in_pieces(known), np.arange(len(known)), []
+    for share in shares:
+        rank = np.maximum(np.ceil(share * count), 1).astype(np.int64)
+        first = rank.min()
+        found.append(np.where(count > 0, ranked(pieces, first, rank.max())[rows, rank - first], np.float32(np.nan)))
     return found
 
 
@@ -229,8 +241,13 @@ class Tails:
     @classmethod
     def from_array(cls, array: NDArray[np.float32]) -> Tails:
         """What `to_array` gave."""
-        common, rare, far, far_surprise, steepness = np.asarray(array, np.float64).T
+        common, rare, far, far_surprise, steepness = np.ascontiguousarray(array.T, np.float64)
         return cls(common=common, rare=rare, far=far, far_surprise=far_surprise, steepness=steepness)
+
+
+def _known(values: NDArray[np.float32]) -> Ints:
+    """How many values of each row (n_rows, n) are not the -1 of unknown ones, (n_rows,)."""
+    return np.full(len(values), values.shape[1]) if values.min() >= 0 else _counted(values >= 0)
 
 
 def _counted(chosen: Bools) -> Ints:
