@@ -55,7 +55,9 @@ class Evidence:
             for place in np.flatnonzero(took_part.any(axis=1)).tolist():
                 number = int(here[place])
                 looks = np.flatnonzero(took_part[place])
-                seen = looks[np.lexsort((-looks, shares[number, looks], surprise[place, looks]))[-1]]
+                seen = looks[0]
+                if len(looks) > 1:
+                    seen = looks[np.lexsort((-looks, shares[number, looks], surprise[place, looks]))[-1]]
                 badness = float(surprise[place, seen]), float(shares[number, seen]), -int(wanted[seen])
                 if number not in worst or badness > worst[number][0]:
                     worst[number] = badness, scores, frame, int(theirs[number])
