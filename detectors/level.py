@@ -3,8 +3,8 @@
 Idea and formulas: docs/detection/level.md. Three slow means, each with its own calibration, speak with one voice, their average:
 the last six hours against the week before; the last six hours against the six before them; the last hour against the same hour
 of the last seven days. What is expected are medians of seven days, so a lasting shift is adopted in half a week and an incident
-of less is not. They are heard only while the last hour is off, further than three hours in ten are, and the present value is
-still off on its side: a mean remembers what is over, and an incident ends when it ends. Fails in the week after a long gap, and
+of less is not. They are heard only while the last hour is off, further than nine hours in ten are, and the present value is still
+off on its side: a mean remembers what is over, and an incident ends when it ends. Fails in the week after a long gap, and
 while a shift is new: it is told once, and goes on being surprising.
 """
 
@@ -49,6 +49,10 @@ _TINY = 1e-30
 Far = NDArray[np.float32]
 """Deviations where they matter, (4, n_series, n_buckets): those of the three voices, and the last one's as far as it is still
 there: 0 where the present value is back."""
+
+
+Slow = Callable[[Ints], Sequence[NDArray[np.floating]]]
+"""Deviations of the two slow voices at places of (n_series, n_buckets), counted row by row."""
 
 
 class LevelSettings(Settings):
@@ -193,10 +197,11 @@ class Level:
         seen = np.empty((n, width), np.int64)
         for rows in slabs(n, days * SLOTS_PER_DAY):
             total, count = half_hours(history.values[rows], history.window, start - SLOT, days * SLOTS_PER_DAY + 1)
-            cells = _before(_mean(total[:, 1:], count[:, 1:]), table, WEEK)
-            week[rows] = median(cells[:, since:].reshape(len(total), width, SLOTS_PER_DAY * WEEK))
-            hourly = _mean(total[:, 1:] + total[:, :-1], count[:, 1:] + count[:, :-1])
-            hours[rows] = median(_before(hourly, table, WEEK)[:, since:])
+            by_hour = (len(total), days, 24, 2)
+            cells = _mean(total[:, 1:].reshape(by_hour).sum(axis=3), count[:, 1:].reshape(by_hour).sum(axis=3))
+            week[rows] = median(_before(cells)[:, since:].reshape(len(total), width, 24 * WEEK))
+            ended = _mean(total[:, 1:] + total[:, :-1], count[:, 1:] + count[:, :-1])
+            hours[rows] = median(_before(np.where(table < 0, np.nan, ended[:, table]))[:, since:])
             there = (count[:, 1:].reshape(len(total), days, SLOTS_PER_DAY) > 0).any(axis=2)
             sums = np.cumsum(np.pad(there, ((0, 0), (HISTORY + 1, 0))), axis=1)
             seen[rows] = (sums[:, HISTORY:] - sums[:, : sums.shape[1] - HISTORY])[:, since:]
@@ -238,19 +243,19 @@ class Level:
         return trailing_mean(values, self._slow, columns), trailing_mean(values, self._slow, earlier)
 
     def _slow_far(
-        self, values: Floats, columns: slice, week: Floats, facts: Mapping[str, NDArray[Any]], asked: Bools
-    ) -> NDArray[np.floating]:
-        """How far off the last six hours are from the week, and from the six before them, where that is asked (n_series,
-        n_buckets), (2, n_asked)."""
-        first, rows = max(0, columns.start - 2 * self._slow + 1), np.nonzero(asked)[0]
-        part, inside = values[:, first : columns.stop], slice(columns.start - first, columns.stop - first)
+        self, values: Floats, columns: slice, week: Floats, facts: Mapping[str, NDArray[Any]], asked: Ints
+    ) -> list[NDArray[np.floating]]:
+        """How far off the last six hours are from the week, and from the six before them, at the places of (n_series, n_buckets)
+        that are asked for."""
+        first, (rows, places) = max(0, columns.start - 2 * self._slow + 1), np.divmod(asked, columns.stop - columns.start)
+        part, inside, row = values[:, first : columns.stop], slice(columns.start - first, columns.stop - first), rows
         if values.strides[0] != values.itemsize:
             # Where the values of a bucket lie side by side, adding up all of them is faster than picking some.
-            some = asked.any(axis=1)
-            part, asked = part[some], asked[some]
-        now, before = (mean[asked] for mean in self._slow_means(part, inside))
+            some, row = np.unique(rows, return_inverse=True)
+            part = part[some]
+        now, before = (mean[row, places] for mean in self._slow_means(part, inside))
         mine = {name: facts[name][rows] for name in ("up", "down", "least")}
-        return np.stack([mattering(_apart(now, other)[:, None], mine)[:, 0] for other in (week[rows, 0], before)])
+        return [mattering(_apart(now, other)[:, None], mine)[:, 0] for other in (week[rows, 0], before)]
 
     def _phase(self, instant: int) -> int:
         return int(self.calendar.local_seconds(np.array([instant]))[0]) % SLOT
@@ -386,12 +391,11 @@ def _apart(mean: Floats, other: Floats) -> Floats:
     return difference
 
 
-def _before(cells: Floats, table: Ints, most: int) -> Floats:
-    """The half-hours of the `most` days before each day and the one to come, by local half-hour, (n, days + 1, 48, most); NaN
-    where there was none. `table` (days, 48) is where each is in order of time."""
-    ordered = np.full((len(cells), most + len(table), SLOTS_PER_DAY), np.nan)
-    ordered[:, most:] = np.where(table < 0, np.nan, cells[:, table])
-    return sliding_window_view(ordered, most, axis=1)
+def _before(cells: Floats) -> Floats:
+    """The cells (n, days, m) of the `WEEK` days before each day and the one to come, (n, days + 1, m, WEEK); NaN where there was
+    none."""
+    nothing = np.full((len(cells), WEEK, cells.shape[2]), np.nan)
+    return sliding_window_view(np.concatenate([nothing, cells], axis=1), WEEK, axis=1)
 
 
 def _between(hours: Floats, places: Places) -> Floats:
@@ -414,8 +418,8 @@ def _named(tails: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
     return {f"tails_{voice}": array for voice, array in zip(VOICES, tails, strict=True)}
 
 
-def _asked_of(far: Far, asked: Bools) -> Far:
-    return far[:2, asked]
+def _asked_of(far: Far, asked: Ints) -> list[Far]:
+    return [voice.reshape(-1).take(asked) for voice in far[:2]]
 
 
 def _say(
@@ -423,7 +427,7 @@ def _say(
     expected: Floats,
     still: NDArray[np.floating],
     known: Bools,
-    slow: Callable[[Bools], NDArray[np.floating]],
+    slow: Slow,
     said: Floats,
 ) -> None:
     """Write surprise, expected, lower and upper, (4, n_rows, n_buckets)."""
@@ -437,19 +441,19 @@ def _heard(
     own: Mapping[str, NDArray[Any]],
     still: NDArray[np.floating],
     known: Bools,
-    slow: Callable[[Bools], NDArray[np.floating]],
+    slow: Slow,
 ) -> Floats:
     """The surprise of known values, (n_rows, n_buckets): 0 where the hour, as far as it is `still` off, is not further off than
-    usual; elsewhere the mean of the three voices. `slow` gives the deviations of the two others where they are asked for."""
+    nine in ten; elsewhere the mean of the three voices."""
     judged = known & ~np.isnan(own["tails_week"][:, 2:3])
-    asked = judged & ~(still < np.maximum((1.0 - CLOSE) * own["tails_hour"][:, :1], _TINY))
-    surprise = np.where(judged, 0.0, np.nan)
-    rows = np.nonzero(asked)[0]
+    asked = np.flatnonzero(judged & ~(still < np.maximum((1.0 - CLOSE) * own["tails_hour"][:, 1:2], _TINY)))
+    rows = asked // still.shape[1]
     said = [
         Tails.from_array(own[f"tails_{voice}"][rows]).surprise(far[:, None].astype(np.float64))
-        for voice, far in zip(VOICES, (*slow(asked), still[asked]), strict=True)
+        for voice, far in zip(VOICES, (*slow(asked), still.reshape(-1).take(asked)), strict=True)
     ]
-    surprise[asked] = agreed(said, np.ones((len(rows), 1), np.bool_))[:, 0]
+    surprise = np.where(judged, 0.0, np.nan)
+    np.put(surprise, asked, agreed(said, np.ones((len(rows), 1), np.bool_)))
     return surprise
 
 
