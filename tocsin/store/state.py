@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, Update, case, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Update, case, delete, func, insert, or_, select, update
 from sqlalchemy import bindparam as bound
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
@@ -205,9 +205,15 @@ class State:
         found = []
         with self.reading() as connection:
             for place in range(0, len(services), _AT_ONCE):
-                keys = [(service.host, service.service) for service in services[place : place + _AT_ONCE]]
-                query = select(desired).where(tuple_(desired.c.host, desired.c.service).in_(keys))
-                found += [rows.desired_of(row) for row in connection.execute(query)]
+                wanted = set(services[place : place + _AT_ONCE])
+                # By host first: SQLite reads the whole table to find pairs.
+                query = select(desired).where(
+                    desired.c.host.in_(sorted({service.host for service in wanted})),
+                    desired.c.service.in_(sorted({service.service for service in wanted})),
+                )
+                found += [
+                    rows.desired_of(row) for row in connection.execute(query) if ServiceKey(row.host, row.service) in wanted
+                ]
         return found
 
     def record(self, before: Sequence[Desired], after: Sequence[Desired]) -> None:
