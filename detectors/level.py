@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from detectors.businessdays import aware
 from detectors.learnt import agreed, blocks, laid, learnt_of, slabs
+from detectors.medians import middle
 from detectors.scales import facts_of, mattering, one_sided
 from detectors.walking import past, refitted
 from tocsin.calibration import Tails, median
@@ -201,7 +202,8 @@ class Level:
             cells = _mean(total[:, 1:].reshape(by_hour).sum(axis=3), count[:, 1:].reshape(by_hour).sum(axis=3))
             week[rows] = median(_before(cells)[:, since:].reshape(len(total), width, 24 * WEEK))
             ended = _mean(total[:, 1:] + total[:, :-1], count[:, 1:] + count[:, :-1])
-            hours[rows] = median(_before(np.where(table < 0, np.nan, ended[:, table]))[:, since:])
+            before = _before(np.where(table < 0, np.nan, ended[:, table]))[:, since:]
+            hours[rows] = middle([before[..., day] for day in range(WEEK)])
             there = (count[:, 1:].reshape(len(total), days, SLOTS_PER_DAY) > 0).any(axis=2)
             sums = np.cumsum(np.pad(there, ((0, 0), (HISTORY + 1, 0))), axis=1)
             seen[rows] = (sums[:, HISTORY:] - sums[:, : sums.shape[1] - HISTORY])[:, since:]
