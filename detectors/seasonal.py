@@ -20,13 +20,13 @@ from detectors.coldstart import provisional
 from detectors.halfhours import HalfHours
 from detectors.learnt import learnt_of
 from detectors.season import WEEK, Days
-from detectors.seasonal_fit import Learnt, beyond, clip, in_spreads, learn, nothing, recent_deviation
+from detectors.seasonal_fit import Learnt, learn, nothing
+from detectors.seasonal_judge import Between, Learned, judge
 from detectors.walking import past, refitted, unjudged
-from tocsin.calibration import Tails
-from tocsin.model import Baseline, Bools, Direction, Fitted, Floats, Frame, Ints, Metric, Scores, SeriesIndex, Window
+from tocsin.model import Baseline, Direction, Fitted, Floats, Frame, Ints, Metric, Scores, SeriesIndex, Window
 from tocsin.ports import Detector, Plugin, Stretch, Surroundings
 from tocsin.settings import Settings
-from tocsin.timegrid import DAY, SLOT, SLOTS_PER_DAY, Calendar, DayKind
+from tocsin.timegrid import DAY, SLOT, SLOTS_PER_DAY, Calendar
 
 REHEARSAL = 14
 """Days whose residuals calibrate: the trailing ones, each forecast from the days before it."""
@@ -45,18 +45,6 @@ Arrays = dict[str, NDArray[Any]]
 
 class SeasonalSettings(Settings):
     """Nothing needs to be set."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Between:
-    """The two half-hours (kind * 48 + slot) whose centres each bucket's centre lies between, and how far along; (n_buckets,)."""
-
-    below: Ints
-    above: Ints
-    part: Floats
-
-    def within(self, columns: slice) -> _Between:
-        return _Between(below=self.below[columns], above=self.above[columns], part=self.part[columns])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +170,8 @@ class Seasonal:
             back = Window(max(frame.window.start, window.reaching_back(self.lookback).start), window.end, self.span)
             there = back.columns_in(seen)
             known = np.ones(len(frame.index), np.bool_)
-            scores = self._judged(frame.within(back), arrays, known, window, between.within(there))
+            learned = Learned.of(arrays, known, between.within(there))
+            scores = judge(frame.within(back), learned, window, self._recent)
             yield Stretch(scores=scores, fitted=partial(self._fitted, history, own, parts, arrays))
 
     # --- judging ------------------------------------------------------------------------------------------------------
@@ -190,65 +179,16 @@ class Seasonal:
     def score(self, frame: Frame, baseline: Baseline, window: Window | None = None) -> Scores:
         """Judge every bucket against its half-hour and the hour before it in the frame."""
         own, there = learnt_of(frame.index, baseline)
-        return self._judged(frame, own, there, window or frame.window, self._between(frame.window.starts))
+        learned = Learned.of(own, there, self._between(frame.window.starts))
+        return judge(frame, learned, window or frame.window, self._recent)
 
-    def _judged(self, frame: Frame, own: Arrays, there: Bools, window: Window, between: _Between) -> Scores:
-        unknown = ~there
-        season = own["season"].reshape(len(there), len(DayKind) * SLOTS_PER_DAY)
-        centre = own["centre"][:, None]
-        location = centre + _weighted(season, between.below, between.above, between.part)
-        slots = between.below % SLOTS_PER_DAY, between.above % SLOTS_PER_DAY
-        above = _weighted(own["spread"][:, 0], *slots, between.part)
-        below = _weighted(own["spread"][:, 1], *slots, between.part)
-        residual = frame.values - location
-        columns = window.columns_in(frame.window)
-        z = in_spreads(residual, above, below)
-        shift = recent_deviation(z, clip(z), self._recent, columns) * own["follow"][:, None]
-        # What came before the window is only needed for the recent deviation.
-        location, above, below, residual, z = (array[:, columns] for array in (location, above, below, residual, z))
-        tails = Tails.from_array(own["tails"])
-        deviation = beyond(z, shift, own["up"], own["down"])
-        highest = np.maximum(shift, 0.0) * above
-        lowest = np.minimum(shift, 0.0) * below
-        least = own["least"][:, None]
-        if least.any():
-            matters = (residual > highest + least) | (residual < lowest - least)
-            deviation = np.where(matters | np.isnan(deviation), deviation, 0.0)
-        surprise = tails.surprise(deviation)
-        limit = tails.limit()[:, None]
-        upper = location + np.maximum(highest + limit * above, highest + least)
-        lower = location + np.minimum(lowest - limit * below, lowest - least)
-        upper = np.where(own["up"][:, None], upper, np.inf)
-        lower = np.where(own["down"][:, None], lower, -np.inf)
-        expected = location + np.where(shift > 0, shift * above, shift * below)
-        floor, ceiling = own["lowest"][:, None], own["highest"][:, None]
-        judged = ~np.isnan(tails.far)
-        if unknown.any():
-            judged &= ~unknown
-        hidden = ~judged[:, None]
-        return Scores(
-            index=frame.index,
-            window=window,
-            surprise=np.where(hidden, np.nan, surprise),
-            expected=np.where(hidden, np.nan, np.clip(expected, floor, ceiling)),
-            lower=np.where(hidden, np.nan, np.clip(lower, floor, ceiling)),
-            upper=np.where(hidden, np.nan, np.clip(upper, floor, ceiling)),
-            own=own.get("own"),
-        )
-
-    def _between(self, starts: Ints) -> _Between:
+    def _between(self, starts: Ints) -> Between:
+        """The half-hours between whose centres buckets lie, by the local clock."""
         centres = starts + self.span // 2
         before, after = centres - SLOT // 2, centres + SLOT // 2
         below = self.calendar.kinds(before) * SLOTS_PER_DAY + self.calendar.slots(before)
         above = self.calendar.kinds(after) * SLOTS_PER_DAY + self.calendar.slots(after)
-        return _Between(below=below, above=above, part=self.calendar.local_seconds(before) % SLOT / SLOT)
-
-
-def _weighted(table: NDArray[np.floating], below: Ints, above: Ints, part: Floats) -> Floats:
-    """`table` (n_series, cells) between two cells per bucket, (n_series, n_buckets)."""
-    used, place = np.unique(np.concatenate([below, above]), return_inverse=True)
-    near = table[:, used].astype(np.float64)
-    return np.asarray(near[:, place[: len(part)]] * (1.0 - part) + near[:, place[len(part) :]] * part, np.float64)
+        return Between(below=below, above=above, part=self.calendar.local_seconds(before) % SLOT / SLOT)
 
 
 def _portions(count: int) -> list[slice]:

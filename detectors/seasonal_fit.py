@@ -163,7 +163,7 @@ def _sum_before(values: NDArray[Any], width: int, columns: slice) -> NDArray[Any
     if short:
         sums = np.concatenate([np.zeros((len(values), short), values.dtype), sums], axis=1)
     count = columns.stop - columns.start
-    total = np.zeros((len(values), count), values.dtype)
+    total = np.zeros_like(sums[:, :count])
     size, taken = 1, 0
     while True:
         if width & size:

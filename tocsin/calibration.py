@@ -200,6 +200,16 @@ class Tails:
         """The same, but no tail is flatter than `steepness` (n_rows,) orders of magnitude per unit of deviation."""
         return replace(self, steepness=np.maximum(self.steepness, steepness))
 
+    def rows(self, rows: slice) -> Tails:
+        """Those of some rows."""
+        return Tails(
+            common=self.common[rows],
+            rare=self.rare[rows],
+            far=self.far[rows],
+            far_surprise=self.far_surprise[rows],
+            steepness=self.steepness[rows],
+        )
+
     def surprise(self, deviation: NDArray[np.floating]) -> Floats:
         """Surprise of deviations (n_rows, n_buckets), all >= 0; NaN stays NaN, 0 is never surprising."""
         result = np.empty_like(deviation, np.float64)
