@@ -53,7 +53,7 @@ LEARNT = 1 << 17
 """Values of several series that are learnt from together, for the same reason."""
 TOGETHER = 1 << 14
 """Distances that are judged together, so that not even the allocator is asked."""
-WALKED = 1 << 22
+WALKED = 1 << 21
 """Values of all rehearsals that are looked at together in a walk."""
 
 Facts = Mapping[str, NDArray[Any]]
@@ -289,7 +289,8 @@ def _unless_matters(distance: Small, x: Small, middle: Small, facts: Facts) -> N
     """Make the distances 0 that do not matter: on a side of the middle that is not watched, or smaller than a person wants."""
     more = (slice(None), *(None,) * (distance.ndim - 1))
     if not (facts["up"].all() and facts["down"].all()):
-        np.copyto(distance, 0, where=np.where(x >= middle, ~facts["up"][more], (x < middle) & ~facts["down"][more]))
+        watched = np.where(x >= middle, facts["up"][more], facts["down"][more])
+        np.copyto(distance, 0, where=~watched & (distance > 0))
     if facts["least"].any():
         np.copyto(distance, 0, where=distance < facts["least"][more])
 
