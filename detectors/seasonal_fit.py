@@ -30,6 +30,8 @@ NARROWEST = 0.25
 """A half-hour's spread is at least this part of the whole day's; and one side at least half the other's."""
 SHRINK = 8.0
 """Days of its own that a half-hour's spread needs to count as much as that of the whole day."""
+FURTHEST = np.float32(1e30)
+"""No deviation is larger."""
 _SIGMA = 2.5066
 """Mean of the positive part of a normal variable x this = its standard deviation."""
 
@@ -56,8 +58,8 @@ def learn(values: Floats, days: Days, halves: HalfHours, facts: Mapping[str, NDA
     span = halves.window.span
     starts = Window(halves.window.end - values.shape[1] * span, halves.window.end, span).starts
     began = halves.start + days.since * SLOTS_PER_DAY * SLOT
-    residual = between_centres(halves.in_time(season.rehearsed, days.since), starts, span, began)
-    residual = (values - centre[:, None] - residual).astype(np.float32)
+    forecast = between_centres(halves.in_time(season.rehearsed, days.since), starts, span, began)
+    residual = (values - centre[:, None] - forecast).astype(np.float32)
     usual = np.fmax(np.abs(centre), np.fmax.reduce(np.abs(season.table).reshape(len(centre), -1), axis=1))
     spread = _spread(residual, usual.astype(np.float32), halves, days.since, columns)
     by_time = spread[:, :, halves.slots[days.since * SLOTS_PER_DAY :]].reshape(-1, len(halves.slots) - days.since * SLOTS_PER_DAY)
@@ -105,7 +107,7 @@ def _spread(residual: Singles, usual: Singles, halves: HalfHours, first_day: int
     most = (5.0 * whole)[:, None, None]
     ones = np.ones(grouped.shape[2], np.float32)
     sums = np.stack([np.fmin(np.fmax(side, np.float32(0)), most) @ ones for side in (grouped, -grouped)], axis=1)
-    count = np.float32(grouped.shape[2])
+    count = np.full((1, 1, 1), grouped.shape[2], np.float32)
     if np.isnan(grouped).any():
         known = (~np.isnan(grouped)).astype(np.float32) @ ones
         count = np.where(known > 0, known, np.float32(np.nan))[:, None]
@@ -123,47 +125,50 @@ def _spread(residual: Singles, usual: Singles, halves: HalfHours, first_day: int
     return np.asarray(np.maximum(spread, floor[:, None, None]), np.float32)
 
 
-def in_spreads(residual: NDArray[Any], above: NDArray[Any], below: NDArray[Any]) -> NDArray[Any]:
+def in_spreads(residual: Singles, above: Singles, below: Singles) -> Singles:
     """Residuals in spreads of the side they are on."""
-    z = np.maximum(residual, 0)
-    z /= above
-    under = np.minimum(residual, 0)
-    under /= below
+    # Of a series that never moved, an absurd value is more spreads away than single precision can say.
+    with np.errstate(over="ignore"):
+        z: Singles = np.maximum(residual, np.float32(0))
+        z /= above
+        under: Singles = np.minimum(residual, np.float32(0))
+        under /= below
     z += under
-    return z
+    np.minimum(z, FURTHEST, out=z)
+    return np.maximum(z, -FURTHEST, out=z)
 
 
-def clip(z: NDArray[Any]) -> NDArray[Any]:
+def clip(z: Singles) -> Singles:
     """Deviations as far as they count in the recent one, 0 where there is none."""
-    clipped = np.minimum(z, z.dtype.type(CLIP))
-    np.maximum(clipped, z.dtype.type(-CLIP), out=clipped)
+    clipped: Singles = np.minimum(z, np.float32(CLIP))
+    np.maximum(clipped, np.float32(-CLIP), out=clipped)
     unknown = np.isnan(clipped)
     if unknown.any():
         clipped[unknown] = 0
     return clipped
 
 
-def recent_deviation(z: NDArray[Any], clipped: NDArray[Any], width: int, columns: slice) -> NDArray[Any]:
+def recent_deviation(z: Singles, clipped: Singles, width: int, columns: slice) -> Singles:
     """Mean of the clipped deviations of the `width` buckets before each of `columns`; 0 where none is known."""
-    known = np.isnan(z[:, max(0, columns.start - width) : columns.stop])
+    near = z[:, max(0, columns.start - width) : columns.stop]
     total = _sum_before(clipped, width, columns)
-    if known.any():
-        count = _sum_before((~np.isnan(z)).astype(z.dtype), width, columns)
+    if np.isnan(near).any():
+        count = _sum_before((~np.isnan(z)).astype(np.float32), width, columns)
     else:
-        count = np.minimum(np.arange(columns.start, columns.stop), width).astype(z.dtype)
-    total /= np.maximum(count, z.dtype.type(width / 2))
+        count = np.minimum(np.arange(columns.start, columns.stop), width).astype(np.float32)
+    total /= np.maximum(count, np.float32(width / 2))
     return total
 
 
-def _sum_before(values: NDArray[Any], width: int, columns: slice) -> NDArray[Any]:
+def _sum_before(values: Singles, width: int, columns: slice) -> Singles:
     """Sum of the `width` values before each of `columns`, nothing before the first. Sums of powers of two, so that what is
     said of a bucket does not depend on where the array begins."""
     short = max(0, width - columns.start)
     sums = values[:, max(0, columns.start - width) : max(0, columns.stop - 1)]
     if short:
-        sums = np.concatenate([np.zeros((len(values), short), values.dtype), sums], axis=1)
+        sums = np.concatenate([np.zeros((len(values), short), np.float32), sums], axis=1)
     count = columns.stop - columns.start
-    total = np.zeros_like(sums[:, :count])
+    total: Singles = np.zeros_like(sums[:, :count])
     size, taken = 1, 0
     while True:
         if width & size:
@@ -175,18 +180,18 @@ def _sum_before(values: NDArray[Any], width: int, columns: slice) -> NDArray[Any
         sums = sums[:, : -size // 2] + sums[:, size // 2 :]
 
 
-def beyond(z: NDArray[Any], shift: NDArray[Any], up: NDArray[Any], down: NDArray[Any]) -> NDArray[Any]:
+def beyond(z: Singles, shift: Singles, up: NDArray[Any], down: NDArray[Any]) -> Singles:
     """How far each value is beyond both what is usual (0) and what is recent (`shift`), in spreads, >= 0, on the sides that
     matter (n_series,)."""
-    over = np.maximum(shift, 0)
+    over: Singles = np.maximum(shift, np.float32(0))
     np.subtract(z, over, out=over)
-    under = np.minimum(shift, 0)
+    under: Singles = np.minimum(shift, np.float32(0))
     under -= z
     for side, matters in ((over, up), (under, down)):
         if not matters.all():
-            np.minimum(side, np.where(matters, np.inf, 0).astype(z.dtype)[:, None], out=side)
+            np.minimum(side, np.where(matters, np.inf, 0).astype(np.float32)[:, None], out=side)
     np.maximum(over, under, out=over)
-    return np.maximum(over, 0, out=over)
+    return np.maximum(over, np.float32(0), out=over)
 
 
 def _slope(recent: Singles, clipped: Singles, z: Singles) -> Singles:

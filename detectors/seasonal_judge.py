@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from detectors.seasonal_fit import beyond, clip, in_spreads, recent_deviation
 from tocsin.calibration import Tails
 from tocsin.model import Bools, Floats, Frame, Ints, Scores, Window
-from tocsin.timegrid import SLOTS_PER_DAY
+from tocsin.timegrid import SLOTS_PER_DAY, DayKind
 
 Singles = NDArray[np.float32]
 
@@ -62,7 +62,7 @@ class Learned:
         used, places = np.unique(np.concatenate([between.below, between.above]), return_inverse=True)
         tails = Tails.from_array(own["tails"])
         count = len(between.part)
-        season = own["season"].reshape(len(there), -1)
+        season = own["season"].reshape(len(there), len(DayKind) * SLOTS_PER_DAY)
         return cls(
             centre=own["centre"],
             follow=own["follow"],
