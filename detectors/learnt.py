@@ -20,9 +20,9 @@ NARROW = 64
 N = TypeVar("N", bound=np.floating)
 
 
-def learnt_of(index: SeriesIndex, baseline: Baseline, *, besides: str = "") -> tuple[dict[str, NDArray[Any]], Bools]:
+def learnt_of(index: SeriesIndex, baseline: Baseline) -> tuple[dict[str, NDArray[Any]], Bools]:
     """The baseline's arrays row by row of `index`, and which rows it knows, (n_series,). What is said of the others means
-    nothing. The array named `besides` is left as it is: too large to be copied."""
+    nothing."""
     if index == baseline.index:
         return dict(baseline.arrays), np.ones(len(index), np.bool_)
     rows = index.rows_in(baseline.index)
@@ -32,7 +32,7 @@ def learnt_of(index: SeriesIndex, baseline: Baseline, *, besides: str = "") -> t
             for name, array in baseline.arrays.items()
         }
         return nothing, rows >= 0
-    return {name: array if name == besides else array[rows] for name, array in baseline.arrays.items()}, rows >= 0
+    return {name: array[rows] for name, array in baseline.arrays.items()}, rows >= 0
 
 
 def agreed(said: Sequence[Floats], judged: Bools) -> Floats:

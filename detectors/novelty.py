@@ -311,12 +311,7 @@ def _surprise(seen: _Days, tails: Facts) -> Floats:
             Tails.from_array(tails[name][rows]).surprise(distance[rows])
             for name, distance in (("tails_hour", seen.hour), ("tails_ever", seen.ever))
         )
-        judged = seen.known[rows] & ~np.isnan(tails["tails_ever"][rows, 2])[:, None]
-        mean = np.multiply(hour + ever, 0.5, out=result[rows])
-        alone = np.isnan(mean)
-        if alone.any():
-            mean[alone] = agreed([hour[alone], ever[alone]], judged[alone])
-        np.copyto(mean, np.nan, where=~judged)
+        result[rows] = agreed([hour, ever], seen.known[rows] & ~np.isnan(tails["tails_ever"][rows, 2])[:, None])
     return result
 
 
