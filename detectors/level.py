@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from detectors.businessdays import aware
 from detectors.learnt import agreed, blocks, laid, learnt_of, slabs
+from detectors.means import half_hours, mean_of, trailing_mean
 from detectors.medians import middle
 from detectors.scales import facts_of, mattering, one_sided
 from detectors.walking import past, refitted
@@ -199,9 +200,9 @@ class Level:
         for rows in slabs(n, days * SLOTS_PER_DAY):
             total, count = half_hours(history.values[rows], history.window, start - SLOT, days * SLOTS_PER_DAY + 1)
             by_hour = (len(total), days, 24, 2)
-            cells = _mean(total[:, 1:].reshape(by_hour).sum(axis=3), count[:, 1:].reshape(by_hour).sum(axis=3))
+            cells = mean_of(total[:, 1:].reshape(by_hour).sum(axis=3), count[:, 1:].reshape(by_hour).sum(axis=3))
             week[rows] = median(_before(cells)[:, since:].reshape(len(total), width, 24 * WEEK))
-            ended = _mean(total[:, 1:] + total[:, :-1], count[:, 1:] + count[:, :-1])
+            ended = mean_of(total[:, 1:] + total[:, :-1], count[:, 1:] + count[:, :-1])
             before = _before(np.where(table < 0, np.nan, ended[:, table]))[:, since:]
             hours[rows] = middle([before[..., day] for day in range(WEEK)])
             there = (count[:, 1:].reshape(len(total), days, SLOTS_PER_DAY) > 0).any(axis=2)
@@ -320,70 +321,6 @@ class Level:
         said[:, ~there] = np.nan
         surprise, around, lower, upper = said
         return Scores(index=frame.index, window=window, surprise=surprise, expected=around, lower=lower, upper=upper)
-
-
-def half_hours(values: Floats, window: Window, first: int, count: int) -> tuple[Floats, Floats]:
-    """Sum and number of the known values in so many half-hours from `first` on, each (n_series, count). A bucket is in the one
-    that holds its centre; one longer than half an hour is in all whose centre it holds. What is before the window is unknown."""
-    span, edges = window.span, first + np.arange(count + 1) * SLOT
-    if span > SLOT:
-        columns = (edges[:-1] + SLOT // 2 - window.start) // span
-        held = (
-            np.where(columns < 0, np.nan, values[:, np.maximum(columns, 0)])
-            if values.shape[1]
-            else np.full((len(values), count), np.nan)
-        )
-        return np.nan_to_num(held), (~np.isnan(held)).astype(np.float64)
-    bounds = -(-(edges - window.start - span // 2) // span)
-    if bounds[0] < 0:
-        values = np.pad(values, ((0, 0), (-bounds[0], 0)), constant_values=np.nan)
-        bounds -= bounds[0]
-    values = values[:, bounds[0] : bounds[-1]]
-    known = ~np.isnan(values)
-    filled, there = np.where(known, values, 0.0), known.astype(np.float64)
-    if SLOT % span == 0:
-        each = np.ones(SLOT // span)
-        return filled.reshape(len(values), count, len(each)) @ each, there.reshape(len(values), count, len(each)) @ each
-    inside = bounds[:-1] - bounds[0]
-    return np.add.reduceat(filled, inside, axis=1), np.add.reduceat(there, inside, axis=1)
-
-
-def trailing_mean(values: Floats, width: int, columns: slice | None = None) -> Floats:
-    """Mean of the known values of each bucket and the `width - 1` before it, as far as there are any; NaN where none is known.
-    Only of `columns`, which may begin before the first; what lies there is unknown."""
-    columns = slice(0, values.shape[1]) if columns is None else columns
-    first = columns.start - width + 1
-    part = values[:, max(0, first) : max(0, columns.stop)]
-    if part.shape[1] < columns.stop - first:
-        part = np.pad(part, ((0, 0), (columns.stop - first - part.shape[1], 0)), constant_values=np.nan)
-    mean = _sliding(part, width) / width
-    holes = np.flatnonzero(np.isnan(mean).any(axis=1))
-    if len(holes):
-        part = part[holes]
-        there = ~np.isnan(part)
-        mean[holes] = _mean(_sliding(np.where(there, part, 0.0), width), _sliding(there.astype(np.float64), width))
-    return mean
-
-
-def _sliding(values: Floats, width: int) -> Floats:
-    """Sum of each `width` neighbouring columns, (n_series, n_buckets - width + 1); put together from sums of 1, 2, 4 ... of them,
-    so that a value far away leaves no trace."""
-    count = values.shape[1] - width + 1
-    if count == 1:
-        return (values @ np.ones(width))[:, None]
-    total, sums, first, size = np.zeros((len(values), count)), values, 0, 1
-    while size <= width:
-        if width & size:
-            total += sums[:, first : first + count]
-            first += size
-        if 2 * size <= width:
-            sums = sums[:, : sums.shape[1] - size] + sums[:, size:]
-        size *= 2
-    return total
-
-
-def _mean(total: Floats, count: Floats) -> Floats:
-    return np.where(count > 0, total / np.maximum(count, 1.0), np.nan)
 
 
 def _apart(mean: Floats, other: Floats) -> Floats:

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from detectors.level import Level, half_hours, trailing_mean
+from detectors.level import Level
+from detectors.means import half_hours, trailing_mean
 from detectors.walking import refitted
 from tests.naive import naive_half_hour, naive_trailing_mean, same_fitted, same_scores
 from tocsin.model import Direction, Floats, Frame, Metric, Scores, SeriesIndex, SeriesKey, Window
