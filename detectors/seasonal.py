@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 from detectors.businessdays import aware
 from detectors.coldstart import provisional
 from detectors.halfhours import HalfHours
-from detectors.learnt import learnt_of
 from detectors.season import WEEK, Days
 from detectors.seasonal_fit import Learnt, learn, nothing
-from detectors.seasonal_judge import Between, Learned, judge
+from detectors.seasonal_judge import Between, Learned, judge, learned_of
 from detectors.walking import past, refitted, unjudged
 from tocsin.model import Baseline, Direction, Fitted, Floats, Frame, Ints, Metric, Scores, SeriesIndex, Window
 from tocsin.ports import Detector, Plugin, Stretch, Surroundings
@@ -178,8 +177,7 @@ class Seasonal:
 
     def score(self, frame: Frame, baseline: Baseline, window: Window | None = None) -> Scores:
         """Judge every bucket against its half-hour and the hour before it in the frame."""
-        own, there = learnt_of(frame.index, baseline)
-        learned = Learned.of(own, there, self._between(frame.window.starts))
+        learned = learned_of(frame.index, baseline, self._between(frame.window.starts))
         return judge(frame, learned, window or frame.window, self._recent)
 
     def _between(self, starts: Ints) -> Between:

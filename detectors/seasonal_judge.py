@@ -5,21 +5,25 @@ Arrays are (n_buckets, n_series), so that both are long runs of numbers. Distanc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import weakref
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.learnt import learnt_of
 from detectors.seasonal_fit import beyond, clip, in_spreads, recent_deviation
 from tocsin.calibration import Tails
-from tocsin.model import Bools, Floats, Frame, Ints, Scores, Window
+from tocsin.model import Baseline, Bools, Floats, Frame, Ints, Scores, SeriesIndex, Window
 from tocsin.timegrid import SLOTS_PER_DAY, DayKind
 
 Singles = NDArray[np.float32]
 
 BLOCK = 1 << 16
 """Values looked at together: few enough for the cache."""
+MANY = 1024
+"""Series from which on it pays to remember."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +33,11 @@ class Between:
     below: Ints
     above: Ints
     part: Floats
+
+    @property
+    def used(self) -> tuple[Ints, Ints]:
+        """The half-hours that are asked for, and the place of each one asked for among them, first all those below."""
+        return np.unique(np.concatenate([self.below, self.above]), return_inverse=True)
 
     def within(self, columns: slice) -> Between:
         """Those of these buckets."""
@@ -59,7 +68,8 @@ class Learned:
 
     @classmethod
     def of(cls, own: dict[str, NDArray[Any]], there: Bools, between: Between) -> Learned:
-        used, places = np.unique(np.concatenate([between.below, between.above]), return_inverse=True)
+        """For the buckets of `between`; of rows that are not `there` nothing is known."""
+        used, places = between.used
         tails = Tails.from_array(own["tails"])
         count = len(between.part)
         season = own["season"].reshape(len(there), len(DayKind) * SLOTS_PER_DAY)
@@ -81,6 +91,27 @@ class Learned:
             above=places[count:],
             part=between.part.astype(np.float32),
         )
+
+
+_remembered: dict[int, tuple[weakref.ref[Baseline], SeriesIndex, bytes, Learned]] = {}
+
+
+def learned_of(index: SeriesIndex, baseline: Baseline, between: Between) -> Learned:
+    """What a baseline knows of these rows and buckets.
+
+    Nothing but time is lost when it is not remembered: bringing the few half-hours that a tick asks for together, out of all
+    that were learnt, takes longer than judging, and the next tick asks for the same ones.
+    """
+    used, places = between.used
+    asked, key = used.tobytes(), id(baseline)
+    known = _remembered.get(key)
+    if known is None or known[0]() is not baseline or known[2] != asked or known[1] != index:
+        learned = Learned.of(*learnt_of(index, baseline), between)
+        if len(index) >= MANY:
+            _remembered[key] = weakref.ref(baseline, lambda _: _remembered.pop(key, None)), index, asked, learned
+        return learned
+    count = len(between.part)
+    return replace(known[3], below=places[:count], above=places[count:], part=between.part.astype(np.float32))
 
 
 def judge(frame: Frame, learned: Learned, window: Window, width: int) -> Scores:

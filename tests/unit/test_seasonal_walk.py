@@ -17,6 +17,9 @@ WEDNESDAY = 1_760_486_400
 """Midnight UTC, ten days before the clocks change in Europe and on a half-hour of most of the world."""
 
 
+NAMES = ("surprise", "expected", "lower", "upper")
+
+
 def lived(span: int, days: int, off: int, rows: int, seed: int) -> Frame:
     """Series of all sorts: noisy, with holes, with days without a value, born late, constant, in whole numbers."""
     rng = np.random.default_rng(seed)
@@ -39,7 +42,7 @@ def days_from(start: int, end: int, span: int) -> list[Window]:
 
 def assert_same(found: Scores, wanted: Scores) -> None:
     assert found.window == wanted.window
-    for name in ("surprise", "expected", "lower", "upper"):
+    for name in NAMES:
         np.testing.assert_allclose(getattr(found, name), getattr(wanted, name), rtol=1e-6, atol=1e-9, err_msg=name)
 
 
@@ -115,3 +118,23 @@ def test_a_half_hour_that_is_not_over_is_not_learnt() -> None:
     alone = HalfHours.of(Window(WEDNESDAY, WEDNESDAY + DAY + 1200, 60), calendar, 28)
     assert (part.start, part.days) == (alone.start, alone.days)
     np.testing.assert_array_equal(part.places, alone.places)
+
+
+def test_what_is_remembered_of_a_baseline_does_not_change_what_is_said() -> None:
+    """One tick after the other, over the half-hour and with another set of series: as if each were the first."""
+    detector = Seasonal(calendar=Calendar("Europe/Paris"), span=900)
+    few = lived(900, 9, 0, 5, seed=3)
+    learnt = detector.fit(few).baseline
+    rows = np.arange(2000) % 5
+    index = SeriesIndex(SeriesKey(f"web{row:05}", "rps") for row in range(2000))
+    many = learnt.take(rows, index)
+    end = few.window.end
+    for tick in range(6):
+        window = Window(end - (6 - tick) * 900, end - (5 - tick) * 900, 900)
+        seen = few.within(window.reaching_back(detector.lookback))
+        wanted = detector.score(seen, learnt, window)
+        found = detector.score(seen.take(rows, index), many, window)
+        assert_same(found, Scores(**{name: getattr(wanted, name)[rows] for name in NAMES}, index=index, window=window))
+    part = SeriesIndex(index[5:2005])
+    found = detector.score(seen.take(rows[5:], part), many, window)
+    assert_same(found, Scores(**{name: getattr(wanted, name)[rows[5:]] for name in NAMES}, index=part, window=window))
