@@ -236,15 +236,17 @@ class Intake:
         """
         parts, orphans, counters = self._route(index)
         reading = window.reaching_back(window.span) if counters.any() else window
-        values = np.full((len(index), len(reading)), np.nan)
-        known = np.zeros(values.shape, bool)
+        # A bucket's values side by side, as they are remembered and judged.
+        values = np.full((len(reading), len(index)), np.nan).T
+        known = np.zeros((len(reading), len(index)), bool).T
         # Where every source was asked what it has and none has these, there is "no data".
         known[orphans] = self.complete
         asked = [(source, rows, part) for source, (rows, part) in zip(self._sources, parts, strict=True) if len(part)]
         frames = self._side_by_side([(source, _reader(source, part, reading)) for source, _, part in asked], past)
         for (source, rows, _), frame in zip(asked, frames, strict=True):
             if frame is not None:
-                values[rows], known[rows] = frame.values, frame.known
+                mine = slice(None) if len(rows) == len(index) else rows
+                values[mine], known[mine] = frame.values, frame.known
                 if not past:  # what is not known of last month says nothing of today
                     self._read(source, frame)
         values[~(np.abs(values) <= LARGEST)] = np.nan

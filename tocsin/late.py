@@ -82,19 +82,23 @@ def lay_on(frame: Frame, fresh: Frame, remembered: Frame | None, judged_to: int)
     """Write what is fresh into a frame that `remembered` was laid out on; what of it came late."""
     window = frame.window
     there, here = common(fresh.window, window)
-    new, old = fresh.values[:, there], frame.values[:, here]
-    fresh_known, was_known = fresh.known[:, there], frame.known[:, here]
-    with np.errstate(invalid="ignore"):
-        other = np.isfinite(new) & fresh_known & ~(np.abs(new - old) <= SAME * np.abs(old))
     counts, changed = np.zeros(len(window), np.int64), np.zeros(len(window), bool)
-    if remembered is not None:
-        starts = window.starts[here]
-        column = (starts < judged_to) & (starts >= remembered.window.start) & (starts < remembered.window.end)
-        judged = column[None, :] & (frame.index.rows_in(remembered.index) >= 0)[:, None]
-        counts[here] = np.count_nonzero(other & judged & was_known, axis=0)
-        changed[here] = ((other | (fresh_known & ~was_known)) & judged).any(axis=0)
-    np.copyto(old, new, where=other)
-    was_known |= fresh_known
+    before = None if remembered is None or remembered.index == frame.index else frame.index.rows_in(remembered.index) >= 0
+    for theirs, ours in zip(range(there.start, there.stop), range(here.start, here.stop), strict=True):
+        new, old = fresh.values[:, theirs], frame.values[:, ours]
+        fresh_known, was_known = fresh.known[:, theirs], frame.known[:, ours]
+        with np.errstate(invalid="ignore"):
+            other = ~(np.abs(new - old) <= SAME * np.abs(old))
+        other &= fresh_known
+        other &= np.isfinite(new)
+        start = window.start + ours * window.span
+        if remembered is not None and start < judged_to and remembered.window.start <= start < remembered.window.end:
+            late = other if before is None else other & before
+            answered = fresh_known & ~was_known if before is None else fresh_known & ~was_known & before
+            counts[ours] = np.count_nonzero(late & was_known)
+            changed[ours] = late.any() or answered.any()
+        np.copyto(old, new, where=other)
+        was_known |= fresh_known
     return Late(window=window, values=counts, changed=changed)
 
 
