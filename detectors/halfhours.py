@@ -115,7 +115,7 @@ def _half_hours(window: Window, calendar: Calendar, most_days: int) -> HalfHours
     kinds = kinds[np.where(places < 0, last, places)]
     found = HalfHours(window=window, start=end - days * DAY, days=days, slots=slots, places=places, kinds=kinds)
     for array in (found.slots, found.places, found.kinds):
-        array.flags.writeable = False
+        array.setflags(write=False)
     return found
 
 

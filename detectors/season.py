@@ -24,8 +24,6 @@ Cells = NDArray[np.floating]
 
 WEEK = 7
 """Days that `level` and `day` look back: half of it is how long a lasting shift needs to be adopted."""
-MONTH = 28
-"""Days that `kind` looks back, to see enough Sundays: no history is longer."""
 SHARPNESS = 6.0
 """Weight of a forecast = its error to this negative power: twice the error is one part in sixty-four."""
 OUTLIER = 10.0
