@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,6 +30,9 @@ REPLAY = 12
 """Buckets that can be judged again in these tests."""
 SEEN = TICKS - REPLAY // 2 - 2
 """The last bucket whose late values are still looked for before the story ends."""
+
+
+FIGURES = ("value", "expected", "lower", "upper", "surprise", "share")
 
 
 class Arrivals:
@@ -99,8 +104,19 @@ def live(
 
 
 def told(app: App) -> list[Incident]:
-    """What happened, as a person reads it: not what was taken back."""
-    return sorted((one for one in app.state.incidents() if one.phase is not Phase.WITHDRAWN), key=lambda one: one.id)
+    """What happened, as a person reads it: not what was taken back, nor last digits: they depend on what is added up at once."""
+    return sorted((rounded(one) for one in app.state.incidents() if one.phase is not Phase.WITHDRAWN), key=lambda one: one.id)
+
+
+def rounded(incident: Incident) -> Incident:
+    figures: list[dict[str, Any]] = [{name: nine(getattr(one, name)) for name in FIGURES} for one in incident.anomalies]
+    anomalies = tuple(replace(one, **mine) for one, mine in zip(incident.anomalies, figures, strict=True))
+    return replace(incident, surprise=nine(incident.surprise), peak=nine(incident.peak), anomalies=anomalies)
+
+
+def nine(figure: float) -> float:
+    """To nine digits."""
+    return float(f"{figure:.9g}")
 
 
 @pytest.fixture(scope="module")
