@@ -54,15 +54,21 @@ def main() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     fit, score = forests()
     print(
-        f"{'series':>9} {'tick ms':>9} {'worst ms':>9} {'peak MiB':>9} {'learning ms/series':>19} {'forests ms':>12} {'ratio':>8}"
+        f"{'series':>9} {'tick ms':>9} {'worst ms':>9} {'peak MiB':>9} {'kB/series':>9} "
+        f"{'learning ms/series':>19} {'forests ms':>12} {'ratio':>8}"
     )
     for size in sizes:
         figures = tick(size)
         ours, loop = figures["tick_cpu_seconds"] * 1e3, score * size / METRICS * 1e3
         print(
             f"{size:>9,} {ours:>9.1f} {figures['tick_cpu_seconds_worst'] * 1e3:>9.1f} {figures['peak_memory_mib']:>9.0f} "
+            f"{figures['memory_bytes_per_series'] / 1e3:>9.1f} "
             f"{figures['learning_cpu_seconds_per_series'] * 1e3:>19.2f} {loop:>12,.0f} {loop / ours:>7,.0f}x"
         )
+    print(
+        f"of {sizes[-1]:,} series: "
+        + ", ".join(f"{part} {cpu * 1e3:.1f} ms" for part, cpu in figures["parts_cpu_seconds"].items())
+    )
     print(f"target at 100,000 series: {TARGET_MS} ms and {TARGET_MIB} MiB; CPU of the ticking thread, median of nine ticks")
     print(f"forests: {FORESTS} fitted ({fit * 1e3:.0f} ms CPU each), one row each {score * 1e3:.2f} ms CPU, extrapolated")
 
