@@ -7,9 +7,9 @@ Seventeen faults on one day; metrics of the whole half day, logs of three minute
 each fault is judged by what is learnt of all *other* minutes, in their order, repeated until they fill three days: for metrics
 every other minute of the day, for logs the 48 others that were recorded, of which two thirds are minutes of other faults. No
 detector is told which; the list of faults says which minutes are left out when one is judged (two before it, four after), and
-whose rank is told. What came just before a fault is what came before it. The metrics are what a person would watch of a pod, with
-the deviations that matter, and nothing is tuned to the answers. Of the default detectors `novelty` and `level` are left out: where
-minutes repeat, nothing was ever far from what had been seen, and half a day has no weeks to compare.
+whose rank is told. What came just before a fault is what came before it. The metrics are what a person would watch of a pod,
+with the deviations that matter, and nothing is tuned to the answers. Of the default detectors `novelty` and `level` are left
+out: where minutes repeat, nothing was ever far from what had been seen, and half a day has no weeks to compare.
 
 What is told is the rank of the faulty pod among all by the surprise that it reached in two of the whole minutes within three
 minutes of the fault, as an incident is opened. "One by one": metrics, counts of lines and waits are fused each by itself, and
