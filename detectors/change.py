@@ -1,10 +1,11 @@
 """A value that is unlike the buckets just before it.
 
 Idea and formulas: docs/detection/change.md. What is expected is the exponentially weighted mean of the buckets before; how
-rare the distance to it is comes from the series' own last two weeks. One odd bucket is a third of a finding: the surprise is the
-mean over three buckets, so that a single spike must be huge. Finds what just moved, at any hour; says nothing of what lasts,
-because the mean follows within ten buckets, and nothing of what ends: a value that is back where most of the last hour was is no
-change, however far it is from the incident it came out of. Fails on series that jump by their nature.
+rare the distance to it is comes from the series' own last two weeks (`detectors.jumps`). One odd bucket is no finding, and a
+very odd one is for ten minutes, fading: the surprise is half the mean over three buckets, half the largest of those minutes. Finds
+what just moved, at any hour; says nothing of what lasts, because the mean follows within ten buckets, and nothing of what ends: a
+value that is back where most of the last hour was is no change, however far it is from the incident it came out of. Fails on
+series that jump by their nature.
 """
 
 from __future__ import annotations
@@ -18,19 +19,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.businessdays import aware
+from detectors.jumps import LEARNT, alone, learnt, surprise_of
 from detectors.learnt import NARROW, blocks, laid, learnt_of, narrow, slabs
 from detectors.scales import facts_of, mattering, one_sided
 from detectors.walking import past, refitted
-from tocsin.calibration import HIGHEST, Tails
-from tocsin.model import Baseline, Fitted, Floats, Frame, Metric, Scores, SeriesIndex, Window
+from tocsin.calibration import Tails
+from tocsin.model import Baseline, Fitted, Floats, Frame, Ints, Metric, Scores, SeriesIndex, Window
 from tocsin.ports import Detector, Plugin, Stretch, Surroundings
 from tocsin.settings import Settings
-from tocsin.timegrid import DAY
+from tocsin.timegrid import DAY, Calendar
 
 REHEARSAL = 14
 """Days that are learnt from: the trailing ones."""
-LEAST_VALUES = 40
-"""Nothing is judged before a series had that many values."""
 MEMORY = 16
 """Buckets before the one that is judged; a power of two."""
 FORGET = 0.2
@@ -43,6 +43,11 @@ BACK = 0.25
 """A value this much nearer to there than to the recent mean has come back."""
 EXACT = 1e-12
 """Distances of this part of a value are nothing but rounding."""
+HELD = 600
+"""Seconds for which a change of surprise `NEWS` or more goes on being told, less and less."""
+NEWS = 3.0
+FADES = 400
+"""Seconds in which it fades to half."""
 CAP = 12.0
 """Surprise that one bucket counts for at most."""
 
@@ -57,6 +62,7 @@ class Change:
 
     span: int
     metrics: Mapping[str, Metric] = field(default_factory=dict)
+    calendar: Calendar = field(default_factory=lambda: Calendar("UTC"))
 
     @property
     def name(self) -> str:
@@ -68,7 +74,7 @@ class Change:
 
     @property
     def lookback(self) -> int:
-        return (self._reach + TOGETHER - 1) * self.span
+        return (self._reach + self._before) * self.span
 
     @property
     def _apart(self) -> int:
@@ -80,6 +86,11 @@ class Change:
         return max(MEMORY, 5 * self._apart)
 
     @property
+    def _before(self) -> int:
+        """Buckets before one whose surprises are told with it."""
+        return max(TOGETHER - 1, HELD // self.span)
+
+    @property
     def _learnt_from(self) -> int:
         return REHEARSAL * DAY // self.span
 
@@ -88,7 +99,8 @@ class Change:
         facts = facts_of(history.index, self.metrics)
         first = max(0, len(history.window) - self._learnt_from)
         far = self._deviations(history.values, facts, first)[1].astype(np.float32)
-        return self._fitted(history.index, history.window, facts, far, *_learnt(far))
+        slots = self._slots(history.window)[first:]
+        return self._fitted(history.index, history.window, facts, far, learnt(far, slots, alone(history.index), self.span))
 
     def score(self, frame: Frame, baseline: Baseline, window: Window | None = None) -> Scores:
         """Judge every bucket against those before it in the frame. Which buckets are asked for together, and where the frame
@@ -96,12 +108,13 @@ class Change:
         own, there = learnt_of(frame.index, baseline)
         window = window or frame.window
         columns = window.columns_in(frame.window)
-        first = max(0, columns.start - TOGETHER + 1)
+        first = max(0, columns.start - self._before)
+        slots = self._slots(frame.window)[first : columns.stop]
         said = np.empty((4, len(frame.index), len(window)))
         for rows in slabs(len(frame.index), columns.stop - first):
             mine = {name: array[rows] for name, array in own.items()}
             expected, far = self._deviations(frame.values[rows, : columns.stop], mine, first)
-            _say(mine, far, expected[:, columns.start - first :], said[:, rows])
+            self._say(mine, far, expected[:, columns.start - first :], slots, said[:, rows])
         said[:, ~there] = np.nan
         surprise, expected, lower, upper = said
         return Scores(index=frame.index, window=window, surprise=surprise, expected=expected, lower=lower, upper=upper)
@@ -113,7 +126,7 @@ class Change:
             yield from refitted(self, frame, windows, train)
             return
         facts = facts_of(frame.index, self.metrics)
-        count = len(frame.index)
+        count, before, single = len(frame.index), self._before, alone(frame.index)
         kept, done = np.empty((count, 0)), 0
         for block in blocks(windows, count, learnt_from):
             places = [window.columns_in(frame.window) for window in block]
@@ -123,27 +136,37 @@ class Change:
             expected, fresh = self._deviations(frame.values[:, :last], facts, done)
             kept, done = np.concatenate([kept, fresh], axis=1), last
             small = kept.astype(np.float32)
-            starts = np.array([place.start - first for place in places])
-            lengths = [place.stop - place.start for place in places]
-            longest = max(lengths)
-            tails, outright = _learnt(laid(small, starts - learnt_from, learnt_from).reshape(count * len(block), learnt_from))
-            many = {name: np.repeat(array, len(block)) for name, array in facts.items()} | {"tails": tails, "outright": outright}
-            far = laid(kept, starts - TOGETHER + 1, longest + TOGETHER - 1).reshape(count * len(block), longest + TOGETHER - 1)
-            asked = laid(expected, starts - (last - first - expected.shape[1]), longest).reshape(count * len(block), longest)
-            said = np.empty((4, *asked.shape))
-            _say(many, far, asked, said)
-            by_window = said.reshape(4, count, len(block), longest)
-            tails, outright = tails.reshape(count, len(block), 5), outright.reshape(count, len(block))
-            for number, window in enumerate(block):
-                surprise, around, lower, upper = by_window[:, :, number, : lengths[number]]
-                here = slice(max(0, starts[number] - learnt_from), starts[number])
-                trained_on = past(frame.window, window, train)
-                yield Stretch(
-                    scores=Scores(index=frame.index, window=window, surprise=surprise, expected=around, lower=lower, upper=upper),
-                    fitted=partial(
-                        self._fitted, frame.index, trained_on, facts, small[:, here], tails[:, number], outright[:, number]
-                    ),
+            for group in self._alike(block, learnt_from):
+                starts = np.array([places[number].start - first for number in group])
+                lengths = [len(block[number]) for number in group]
+                longest, many = max(lengths), count * len(group)
+                learning = Window(block[group[0]].start - learnt_from * self.span, block[group[0]].start, self.span)
+                judging = Window(
+                    block[group[0]].start - before * self.span, block[group[0]].start + longest * self.span, self.span
                 )
+                own = {name: np.repeat(array, len(group)) for name, array in facts.items()} | learnt(
+                    laid(small, starts - learnt_from, learnt_from).reshape(many, learnt_from),
+                    self._slots(learning),
+                    np.repeat(single, len(group)),
+                    self.span,
+                )
+                far = laid(kept, starts - before, longest + before).reshape(many, longest + before)
+                asked = laid(expected, starts - (last - first - expected.shape[1]), longest).reshape(many, longest)
+                said = np.empty((4, *asked.shape))
+                self._say(own, far, asked, self._slots(judging), said)
+                by_window = said.reshape(4, count, len(group), longest)
+                for place, number in enumerate(group):
+                    surprise, around, lower, upper = by_window[:, :, place, : lengths[place]]
+                    here = slice(max(0, int(starts[place]) - learnt_from), int(starts[place]))
+                    mine = {name: own[name].reshape(count, len(group), *own[name].shape[1:])[:, place] for name in LEARNT}
+                    window = block[number]
+                    scores = Scores(
+                        index=frame.index, window=window, surprise=surprise, expected=around, lower=lower, upper=upper
+                    )
+                    trained_on = past(frame.window, window, train)
+                    yield Stretch(
+                        scores=scores, fitted=partial(self._fitted, frame.index, trained_on, facts, small[:, here], mine)
+                    )
 
     def _deviations(self, values: Floats, facts: Mapping[str, NDArray[Any]], first: int) -> tuple[Floats, Floats]:
         """What is expected, and how far from it each value is where it matters, from column `first` on."""
@@ -164,26 +187,75 @@ class Change:
         trained_on: Window,
         facts: Mapping[str, NDArray[Any]],
         far: NDArray[np.float32],
-        tails: NDArray[np.float32],
-        outright: NDArray[np.float32],
+        own: Mapping[str, NDArray[np.float32]],
     ) -> Fitted:
         """What was learnt of the deviations of the last days learnt from, and what is said of them."""
-        surprise = np.empty(far.shape)
-        for rows in slabs(*far.shape):
-            learnt = Tails.from_array(tails[rows])
-            surprise[rows] = _together(_surprise(far[rows], learnt, learnt.limit(), outright[rows]), far.shape[1])
-        unknown = np.broadcast_to(np.nan, surprise.shape)
         window = Window(trained_on.end - far.shape[1] * self.span, trained_on.end, self.span)
+        slots, surprise = self._slots(window), np.empty(far.shape)
+        for rows in slabs(*far.shape):
+            said = surprise_of(far[rows], slots, {name: array[rows] for name, array in own.items()})
+            surprise[rows] = self._together(said, far.shape[1])
+        unknown = np.broadcast_to(np.nan, surprise.shape)
         return Fitted(
             baseline=Baseline(
                 detector=self.name,
                 index=index,
                 trained_on=trained_on,
-                arrays={**facts, "tails": tails, "outright": outright},
-                facts={"format": 1, "span": self.span, "memory": MEMORY, "forget": FORGET},
+                arrays={**facts, **own},
+                facts={"format": 2, "span": self.span, "memory": MEMORY, "forget": FORGET, "calendar": repr(self.calendar)},
             ),
             rehearsal=Scores(index=index, window=window, surprise=surprise, expected=unknown, lower=unknown, upper=unknown),
         )
+
+    def _slots(self, window: Window) -> Ints:
+        """The local half-hour of each bucket."""
+        return self.calendar.slots(window.starts + self.span // 2)
+
+    def _alike(self, block: Sequence[Window], learnt_from: int) -> Iterator[Sequence[int]]:
+        """Numbers of neighbouring windows that are learnt from, and judged in, the same local half-hours."""
+        longest = max(map(len, block))
+        group: list[int] = []
+        before = b""
+        for number, window in enumerate(block):
+            around = Window(window.start - learnt_from * self.span, window.start + longest * self.span, self.span)
+            half_hours = self._slots(around).tobytes()
+            if group and half_hours != before:
+                yield group
+                group = []
+            group.append(number)
+            before = half_hours
+        yield group
+
+    def _say(self, own: Mapping[str, NDArray[Any]], far: Floats, expected: Floats, slots: Ints, said: Floats) -> None:
+        """Write surprise, expected, lower and upper (4, n_rows, n_buckets) of the last buckets; `far` and `slots` begin earlier,
+        as far back as surprises are told."""
+        width = expected.shape[1]
+        said[0] = self._together(surprise_of(far, slots, own), width)
+        limit = Tails.from_array(own["tails"]).limit()[:, None]
+        said[1] = expected
+        np.copyto(said[1], np.nan, where=np.isnan(limit))
+        said[2], said[3] = one_sided(said[1], limit * own["noise"][:, slots[len(slots) - width :]], own)
+
+    def _together(self, surprise: Floats, width: int) -> Floats:
+        """Half the mean of the capped surprises of each of the last `width` buckets and the two before it, half the largest of
+        those that are news still; unknown ones are no evidence. NaN where unknown."""
+        first = surprise.shape[1] - width
+        capped = np.fmax(np.minimum(surprise, CAP), 0.0)
+        total = capped[:, first:].copy(order="K")
+        for back in range(1, TOGETHER):
+            lacking = max(0, back - first)
+            total[:, lacking:] += capped[:, first + lacking - back : max(0, surprise.shape[1] - back)]
+        total /= TOGETHER
+        held = capped[:, first:].copy(order="K")
+        news = np.where(capped >= NEWS, capped, 0.0)
+        for back in range(1, HELD // self.span + 1):
+            lacking = max(0, back - first)
+            earlier = news[:, first + lacking - back : max(0, surprise.shape[1] - back)] * 0.5 ** (back * self.span / FADES)
+            np.maximum(held[:, lacking:], earlier, out=held[:, lacking:])
+        total += held
+        total /= 2
+        np.copyto(total, np.nan, where=np.isnan(surprise[:, first:]))
+        return total
 
 
 def unless_back(distance: Floats, values: Floats, first: int, apart: int) -> Floats:
@@ -238,57 +310,9 @@ def _weighted(values: Floats, first: int) -> Floats:
     return sums
 
 
-def _learnt(far: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The tails of deviations (n_rows, n) as an array, and how steep they are outright."""
-    tails = Tails.fit(far, LEAST_VALUES)
-    return tails.to_array(), _outright(far, tails).astype(np.float32)
-
-
-def _outright(far: NDArray[np.floating], tails: Tails) -> Floats:
-    """Orders of magnitude per unit of deviation beyond surprise 3: as the body of the distribution falls, where that is steeper
-    than the tail. Incidents in the past make the tail flatter, never the body."""
-    usual = np.fmin(far, np.nan_to_num(tails.far)[:, None].astype(far.dtype))
-    known = ~np.isnan(far)
-    mean = usual.sum(axis=1, dtype=np.float64, where=known) / np.maximum(np.count_nonzero(known, axis=1), 1)
-    steep = 1.0 / (np.log(10.0) * np.where(mean > 0, mean, np.inf))
-    return np.asarray(np.maximum(steep, tails.steepness), np.float64)
-
-
-def _say(own: Mapping[str, NDArray[Any]], far: Floats, expected: Floats, said: Floats) -> None:
-    """Write surprise, expected, lower and upper (4, n_rows, n_buckets); `far` begins earlier, for the mean over three buckets."""
-    tails = Tails.from_array(own["tails"])
-    limit = tails.limit()
-    said[0] = _together(_surprise(far, tails, limit, own["outright"]), expected.shape[1])
-    said[1] = expected
-    np.copyto(said[1], np.nan, where=np.isnan(limit)[:, None])
-    said[2], said[3] = one_sided(said[1], limit[:, None], own)
-
-
-def _surprise(far: NDArray[np.floating], tails: Tails, limit: Floats, outright: NDArray[np.floating]) -> Floats:
-    surprise = tails.surprise(far)
-    more = far - limit[:, None]
-    np.maximum(more, 0.0, out=more)
-    more *= (outright - tails.steepness)[:, None]
-    surprise += more
-    return np.minimum(surprise, HIGHEST, out=surprise)
-
-
-def _together(surprise: Floats, width: int) -> Floats:
-    """Mean of the capped surprises of each of the last `width` buckets and the two before it; unknown ones are no evidence.
-    NaN where unknown."""
-    first = surprise.shape[1] - width
-    capped = np.fmax(np.minimum(surprise, CAP), 0.0)
-    total = capped[:, first:].copy(order="K")
-    for back in range(1, TOGETHER):
-        lacking = max(0, back - first)
-        total[:, lacking:] += capped[:, first + lacking - back : max(0, surprise.shape[1] - back)]
-    total /= TOGETHER
-    np.copyto(total, np.nan, where=np.isnan(surprise[:, first:]))
-    return total
-
-
 def _build(_settings: ChangeSettings, surroundings: Surroundings) -> Detector:
-    return aware(Change(span=surroundings.span, metrics=surroundings.metrics), surroundings)
+    detector = Change(span=surroundings.span, metrics=surroundings.metrics, calendar=surroundings.calendar)
+    return aware(detector, surroundings)
 
 
 PLUGIN = Plugin(

@@ -36,12 +36,16 @@ Its few surprises (a minute in which all series were silent at once) say little 
 surprise itself."""
 LEAST = 40
 """Rehearsed buckets that a component needs to be calibrated."""
-ALONE: Mapping[str, float] = {"novelty": 2.0, "level": 3.0, "seasonal": 0.5}
-"""What detectors count for where a series has no siblings; others count 1."""
-AMONG: Mapping[str, float] = {"change": 2.0, "seasonal": 2.0}
+ALONE_SHORT: Mapping[str, float] = {"change": 2.0, "seasonal": 2.0}
+ALONE_LONG: Mapping[str, float] = {"novelty": 2.0, "level": 3.0, "seasonal": 0.25}
+"""What detectors count for where a series has no siblings, in buckets of a minute and in those of five and longer, and in
+proportion between; others count 1. From one minute to the next a load hardly changes by itself, in five it does."""
+AMONG: Mapping[str, float] = {"change": 2.0, "novelty": 0.1, "level": 0.1}
 """What detectors count for where it has; others count 1."""
-QUICK = ("change",)
-"""Speak for themselves about a series without siblings in buckets of a minute, less in longer ones, not in those of five."""
+SLOW: Mapping[str, tuple[float, float]] = dict.fromkeys(("seasonal", "novelty", "level"), (6.0, 8.0))
+"""Surprise that these count for at most where a series has no siblings, in short buckets and in long ones. What they look at
+hardly differs from one bucket to the next, so that two weeks hold few independent looks, and say nothing of how rare the rarest
+is."""
 SHORT, LONG = 60, 300
 CELLS = 1 << 18
 """Values that are fused at once: few enough for the cache."""
@@ -111,15 +115,13 @@ class Fusion:
         alone = rows.shape[1] == 1
         if len(scores) == 1:
             return np.asarray(_said(scores[0], rows, window), np.float64)
-        weights = ALONE if alone else AMONG
-        loud = 0.0 if not alone else min(1.0, max(0.0, (LONG - window.span) / (LONG - SHORT)))
+        short = min(1.0, max(0.0, (LONG - window.span) / (LONG - SHORT)))
         total = np.zeros((*rows.T.shape, len(window)))
         weight = np.zeros_like(total)
-        itself = np.zeros_like(total) if loud else None
         for place, one in enumerate(scores):
             name = self.names[place] if place < len(self.names) else ""
-            counts = weights.get(name, 1.0)
-            said = np.minimum(_said(one, rows, window), CAP)
+            counts, most = _counting(name, short) if alone else (AMONG.get(name, 1.0), CAP)
+            said = np.minimum(_said(one, rows, window), most)
             unknown = np.isnan(said)
             if unknown.any():
                 np.copyto(said, 0.0, where=unknown)
@@ -127,13 +129,17 @@ class Fusion:
             else:
                 weight += counts
             total += said if counts == 1.0 else counts * said
-            if itself is not None and name in QUICK:
-                np.maximum(itself, loud * said, out=itself)
         np.divide(total, np.maximum(weight, 1e-9), out=total)
-        if itself is not None:
-            np.maximum(total, itself, out=total)
         np.copyto(total, np.nan, where=weight <= 0)
         return total
+
+
+def _counting(name: str, short: float) -> tuple[float, float]:
+    """What a detector counts for about a series without siblings, and up to which surprise; `short` is 1 for buckets of a minute,
+    0 for long ones."""
+    lowest, highest = SLOW.get(name, (CAP, CAP))
+    counts = short * ALONE_SHORT.get(name, 1.0) + (1.0 - short) * ALONE_LONG.get(name, 1.0)
+    return counts, short * lowest + (1.0 - short) * highest
 
 
 def _pieces(window: Window, rows: int) -> Iterator[tuple[slice, Window]]:

@@ -7,30 +7,43 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.clockdays import ClockDays
+from tocsin.model import Ints
 
 KEPT = 32
 """Of all stretches that hold three values so many are kept: half of them even in rank, half even in value."""
 NEVER = np.float32(np.inf)
 """Stands for a value that is not known among those to compare with: further than any other."""
-TOGETHER = 1 << 15
-"""Values compared at once, so that the arrays stay in the cache."""
 
 Small = NDArray[np.float32]
 
 
-def second_nearest(asked: Small, others: Iterable[Small]) -> Small:
-    """Distance of each of `asked` to the second nearest of the `others`, each an array that fits its shape; NaN where the value
-    or two of the others are not known."""
+def second_nearest_range(asked: Small, others: Iterable[tuple[Small, Small]]) -> Small:
+    """Distance of each of `asked` to the second nearest of the `others`, each the lower and upper ends of ranges that fit its shape
+    (0 inside); NaN where the value or two of the others are not known. An unknown range has its ends the wrong way round."""
     one, two = np.full(asked.shape, NEVER), np.full(asked.shape, NEVER)
     distance, second = np.empty(asked.shape, np.float32), np.empty(asked.shape, np.float32)
-    for other in others:
-        np.subtract(asked, other, out=distance)
-        np.abs(distance, out=distance)
+    for low, high in others:
+        np.subtract(low, asked, out=distance)
+        np.maximum(distance, np.subtract(asked, high, out=second), out=distance)
+        np.maximum(distance, 0, out=distance)
         np.minimum(two, np.maximum(one, distance, out=second), out=two)
         np.minimum(one, distance, out=one)
     np.copyto(two, np.nan, where=two == NEVER)
     return two
+
+
+def ranges(values: Small, group: Ints, groups: int) -> Small:
+    """Lowest and highest known value of each of so many groups of columns, (n_series, 2, n_groups); `group` (n_buckets,) tells
+    which each belongs to. Where none is known the ends are `NEVER` and minus that."""
+    order = np.argsort(group, kind="stable")
+    present, starts = np.unique(group[order], return_index=True)
+    result = np.empty((len(values), 2, groups), np.float32)
+    result[:, 0], result[:, 1] = NEVER, -NEVER
+    if len(present):
+        sorted_ = values if (np.diff(order) == 1).all() else np.take(values, order, axis=1)
+        result[:, 0, present] = np.fmin(np.fmin.reduceat(sorted_, starts, axis=1), NEVER)
+        result[:, 1, present] = np.fmax(np.fmax.reduceat(sorted_, starts, axis=1), -NEVER)
+    return result
 
 
 def stretches(rising: Small) -> tuple[Small, Small]:
@@ -72,30 +85,3 @@ def third_nearest(asked: Small, low: Small, high: Small) -> Small:
         np.subtract(high[:, place, None], asked, out=far)
         np.minimum(result, np.maximum(near, far, out=near), out=result)
     return result
-
-
-def nearest_at_hour(values: Small, remembered: Small, at: ClockDays, before: int, reach: int) -> Small:
-    """Distance of the values of each day but the first `before` ones to the second nearest of those remembered of so many days
-    before it, `reach` slots to either side at most, (n_series, n_buckets of those days). The day is a ring.
-
-    `values` (n_series, n_buckets + 1) ends with a column of NaN, `remembered` is (n_series, n_days, n_slots).
-    """
-    first = int(np.searchsorted(at.day, before))
-    rounds, slots = len(at.day) - first, remembered.shape[2]
-    columns = np.flatnonzero(at.round >= first)
-    places = at.place[columns] * rounds + at.round[columns] - first
-    source = np.full(at.each * slots * rounds, -1)
-    source[places] = columns
-    # Slot by slot the days lie side by side, so that a slot further on or a day earlier is the same block of memory, shifted.
-    asked = np.take(values, source, axis=1).reshape(len(values), at.each, slots, rounds)
-    ring = remembered[:, :, np.arange(-reach, slots + reach) % slots].swapaxes(1, 2)
-    result = np.empty_like(asked)
-    series = max(1, TOGETHER // max(1, at.each * slots * rounds))
-    buckets = max(1, TOGETHER // max(1, series * slots * rounds))
-    for row in range(0, len(values), series):
-        days = [np.take(ring[row : row + series], at.day[first:] - back, axis=2)[:, None] for back in range(1, before + 1)]
-        for bucket in range(0, at.each, buckets):
-            part = slice(row, row + series), slice(bucket, bucket + buckets)
-            others = (day[:, :, aside : aside + slots] for day in days for aside in range(2 * reach + 1))
-            result[part] = second_nearest(asked[part], others)
-    return result.reshape(len(values), at.each * slots * rounds)[:, places]

@@ -1,9 +1,9 @@
 """A value that was not seen before: not at this time of day, or not at all.
 
 Idea and formulas: docs/detection/novelty.md. Two distances, each with its own calibration, speak with one voice, their average:
-to the second nearest value within half an hour of the same time of day on the seven days before, and to the third nearest of all
-values of those days. What happens every night is not new at night. Second and third, because one earlier incident shall not make
-the next one usual. Fails on series that wander (everything is new), and while a lasting shift is younger than two days.
+to the second nearest of the ranges that the values of this local half-hour had on the seven days before, and to the third nearest
+of all values of those days. What happens every night is not new at night. Second and third, because one earlier incident shall not
+make the next one usual. Fails on series that wander (everything is new), and while a lasting shift is younger than two days.
 
 A day's distances depend on the seven days before it and on nothing else, so that they are the same numbers whether the day is
 rehearsed, judged, or one of many in a walk.
@@ -22,24 +22,22 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from detectors.businessdays import aware
-from detectors.clockdays import Clock, ClockDays
+from detectors.clockdays import Clock
 from detectors.learnt import agreed, learnt_of
-from detectors.neighbours import NEVER, Small, nearest_at_hour, second_nearest, stretches, third_nearest
+from detectors.neighbours import NEVER, Small, ranges, second_nearest_range, stretches, third_nearest
 from detectors.scales import facts_of
 from detectors.walking import past, refitted, unjudged
 from tocsin.calibration import Tails
 from tocsin.model import LARGEST, Baseline, Bools, Fitted, Floats, Frame, Ints, Metric, Scores, SeriesIndex, Window
 from tocsin.ports import Detector, Plugin, Stretch, Surroundings
 from tocsin.settings import Settings
-from tocsin.timegrid import Calendar
+from tocsin.timegrid import SLOTS_PER_DAY, Calendar
 
 REHEARSAL = 14
 DAYS = 7
-"""Days that are remembered. Fourteen are no better."""
-STEP = 600
-"""Seconds between the values that are remembered, where buckets are shorter."""
-NEAR = 1800
-"""How far from the same time of day a value may be to count as of the same time."""
+"""Days that are remembered."""
+STEP = 300
+"""Seconds between the values of a day that count for "all values", where buckets are shorter."""
 AHEAD = 1.2
 """Days to come are that much further from those remembered than the days of the rehearsal were from theirs."""
 AHEAD_OF_COUNTS = 1.6
@@ -78,17 +76,18 @@ class _Days(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class _Mornings:
-    """What is known at the beginning of days in a row: values remembered, (n_series, n_days + 6, n_slots), seven days each; that
-    in the middle of those, (n_series, n_days); the stretches that stand for them all, (n_series, n_days, KEPT)."""
+    """What is known at the beginning of days in a row: lowest and highest value of each half-hour of each day, (n_series, 2,
+    n_days + 6, 48), seven days each; the middle of their values, (n_series, n_days); the stretches that stand for them all,
+    (n_series, n_days, KEPT)."""
 
-    remembered: Small
+    ranges: Small
     middle: Small
     low: Small
     high: Small
 
     def arrays(self, day: int) -> dict[str, NDArray[Any]]:
         """Of one of the mornings, for a baseline. What belongs to an hour lies together for all series: a tick reads no more."""
-        hours = {f"at_{slot}": self.remembered[:, day : day + DAYS, slot] for slot in range(self.remembered.shape[2])}
+        hours = {f"at_{slot}": self.ranges[:, :, day : day + DAYS, slot] for slot in range(SLOTS_PER_DAY)}
         return {"middle": self.middle[:, day], "low": self.low[:, day], "high": self.high[:, day], **hours}
 
 
@@ -114,7 +113,7 @@ class Novelty:
 
     @property
     def _clock(self) -> Clock:
-        return Clock(calendar=self.calendar, span=self.span, least=STEP)
+        return Clock(calendar=self.calendar, span=self.span)
 
     @property
     def _buckets(self) -> int:
@@ -160,34 +159,49 @@ class Novelty:
                 index=index,
                 trained_on=history,
                 arrays=arrays,
-                facts={"format": 2, "span": self.span, "step": self._clock.step, "days": DAYS, "calendar": repr(self.calendar)},
+                facts={"format": 3, "span": self.span, "days": DAYS, "calendar": repr(self.calendar)},
             ),
             rehearsal=Scores(index=index, window=window, surprise=surprise, expected=unknown, lower=unknown, upper=unknown),
         )
 
     def _compared(self, values: Floats, window: Window, start: int, days: int, facts: Facts) -> tuple[_Days, _Mornings]:
         """So many days from an instant on, and their mornings and the one after them."""
-        clock, count, buckets = self._clock, len(values), self._buckets
-        at = ClockDays.of(clock, start - DAYS * self._day, DAYS + days)
+        count, buckets, all_days = len(values), self._buckets, DAYS + days
         first = (start - DAYS * self._day - window.start) // self.span
-        x = np.full((count, (DAYS + days) * buckets + 1), np.nan, np.float32)
-        part = _small(values[:, max(0, first) : max(0, first + x.shape[1] - 1)])
+        x = np.full((count, all_days * buckets), np.nan, np.float32)
+        part = _small(values[:, max(0, first) : max(0, first + x.shape[1])])
         x[:, max(0, -first) : max(0, -first) + part.shape[1]] = part
-        remembered = np.take(x, at.remembered, axis=1)
-        remembered[np.isnan(remembered)] = NEVER
-        weeks = sliding_window_view(remembered, DAYS, axis=1).swapaxes(2, 3)
-        rising = np.sort(weeks.reshape(count * (days + 1), clock.slots * DAYS), axis=1)
+        slots = self._clock.slots(start - DAYS * self._day + self.span * np.arange(x.shape[1]))
+        of_hours = ranges(x, np.repeat(np.arange(all_days), buckets) * SLOTS_PER_DAY + slots, all_days * SLOTS_PER_DAY)
+        kept = np.take(x, self._remembered(all_days), axis=1)
+        kept[np.isnan(kept)] = NEVER
+        weeks = sliding_window_view(kept, DAYS, axis=1).swapaxes(2, 3)
+        rising = np.sort(weeks.reshape(count * (days + 1), kept.shape[2] * DAYS), axis=1)
         many = np.count_nonzero(rising < NEVER, axis=1)
         middle = np.take_along_axis(rising, (np.maximum(many - 1, 0) // 2)[:, None], axis=1).reshape(count, days + 1)
         low, high = (one.reshape(count, days + 1, one.shape[1]) for one in stretches(rising))
-        asked = x[:, DAYS * buckets : -1].reshape(count, days, buckets)
-        hour = nearest_at_hour(x, remembered, at, DAYS, NEAR // clock.step).reshape(asked.shape)
+        asked = x[:, DAYS * buckets :]
+        at = np.repeat(np.arange(DAYS, all_days), buckets) * SLOTS_PER_DAY + slots[DAYS * buckets :]
+        earlier = (at - back * SLOTS_PER_DAY for back in range(1, DAYS + 1))
+        hour = second_nearest_range(
+            asked, ((np.take(of_hours[:, 0], one, axis=1), np.take(of_hours[:, 1], one, axis=1)) for one in earlier)
+        ).reshape(count, days, buckets)
+        asked = asked.reshape(hour.shape)
         flat = (one[:, :days].reshape(count * days, one.shape[2]) for one in (low, high))
         ever = third_nearest(asked.reshape(count * days, buckets), *flat).reshape(asked.shape)
         for distance in (hour, ever):
             _unless_matters(distance, asked, middle[:, :days, None], facts)
         seen = _Days(hour=hour, ever=ever, known=~np.isnan(asked))
-        return seen, _Mornings(remembered=remembered, middle=middle, low=low, high=high)
+        of_days = of_hours.reshape(count, 2, all_days, SLOTS_PER_DAY)
+        return seen, _Mornings(ranges=of_days, middle=middle, low=low, high=high)
+
+    def _remembered(self, days: int) -> Ints:
+        """The bucket of each step of each day that is among "all values", (n_days, n_steps). Another one each day and each step:
+        what happens at a fixed minute shall count now and then, not never."""
+        each = -(-STEP // self.span)
+        step, day = np.arange(-(-self._buckets // each)), np.arange(days)[:, None]
+        within = np.minimum(step * each + (day + step) % each, self._buckets - 1)
+        return np.asarray(day * self._buckets + within)
 
     # --- walking ------------------------------------------------------------------------------------------------------
 
@@ -250,7 +264,7 @@ class Novelty:
         if not there.any():
             return unjudged(frame, window)
         rows = None if frame.index == baseline.index else frame.index.rows_in(baseline.index)
-        slots = self._clock.slot(window.starts)
+        slots = self._clock.slots(window.starts)
         x = _small(frame.values[:, window.columns_in(frame.window)])
         hour, ever = np.empty(x.shape, np.float32), np.empty(x.shape, np.float32)
         for first in range(0, len(x), ROWS):
@@ -262,17 +276,13 @@ class Novelty:
         return _scores(frame.index, window, _surprise(_Days(hour, ever, ~np.isnan(x) & there[:, None]), own))
 
     def _at_hour(self, x: Small, slots: Ints, hours: Facts, rows: slice | Ints) -> Small:
-        """Distance of each of x (n, k) to the second nearest of its series and time of day, as remembered in `rows`."""
-        reach = np.arange(-(NEAR // self._clock.step), NEAR // self._clock.step + 1)
-        if len(slots) > len(x):
-            whole = np.stack([hours[f"at_{slot}"][rows] for slot in range(self._clock.slots)], axis=1)
-            near = (whole[:, (slots + aside) % self._clock.slots, day] for aside in reach for day in range(DAYS))
-            return second_nearest(x, near)
+        """Distance of each of x (n, k) to the second nearest range of its series and half-hour, as remembered in `rows`."""
         result = np.empty(x.shape, np.float32)
         for slot in np.unique(slots):
-            wanted = (hours[f"at_{(slot + aside) % self._clock.slots}"][rows] for aside in reach)
+            known = hours[f"at_{slot}"][rows]
             columns = np.flatnonzero(slots == slot)
-            result[:, columns] = second_nearest(x[:, columns], (one[:, day, None] for one in wanted for day in range(DAYS)))
+            days = ((known[:, 0, day, None], known[:, 1, day, None]) for day in range(DAYS))
+            result[:, columns] = second_nearest_range(x[:, columns], days)
         return result
 
 
