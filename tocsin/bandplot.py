@@ -106,8 +106,8 @@ class Plot:
     bottom: int = TOP + HEIGHT
 
 
-def plot(band: Band, calendar: Calendar) -> Plot:
-    """Lay a band out."""
+def plot(band: Band, calendar: Calendar, groups: int = POINTS) -> Plot:
+    """Lay a band out, in at most so many groups of buckets."""
     start, end = int(band.starts[0]), int(band.starts[-1]) + band.span
     low, high, beyond = _view(band)
 
@@ -117,7 +117,7 @@ def plot(band: Band, calendar: Calendar) -> Plot:
     def y(value: float) -> float:
         return round(TOP + HEIGHT - (min(max(value, low), high) - low) / (high - low) * HEIGHT, 1)
 
-    group = -(-len(band.starts) // POINTS)
+    group = -(-len(band.starts) // groups)
     middles = [float(block.mean()) + band.span / 2 for block in _blocks(band.starts, group)]
     lower, upper, expected = (
         [_mean(block) for block in _blocks(array, group)] for array in (band.lower, band.upper, band.expected)
