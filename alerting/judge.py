@@ -32,16 +32,16 @@ class Rules:
     lasting trouble opens in its second bucket.
     """
 
-    open_surprise: float = 4.0
+    open_surprise: float = 3.5
     open_buckets: int = 2
     open_of: int = 3
-    close_surprise: float = 3.0
+    close_surprise: float = 2.5
     close_buckets: int = 3
     close_of: int = 4
     critical_surprise: float = 6.0
     better_buckets: int = 3
     recent: int = 30 * 60
-    reopen: int = 30 * 60
+    reopen: int = 2 * 3600
     flap_times: int = 3
     flap_within: int = 2 * 3600
     flap_calm: int = 30 * 60

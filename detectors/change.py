@@ -1,9 +1,9 @@
 """A value that is unlike the buckets just before it.
 
 Idea and formulas: docs/detection/change.md. What is expected is the exponentially weighted mean of the buckets before; how
-rare the distance to it is comes from the series' own last two weeks (`detectors.jumps`). One odd bucket is no finding, and a
-very odd one is for ten minutes, fading: the surprise is half the mean over three buckets, half the largest of those minutes. Finds
-what just moved, at any hour; says nothing of what lasts, because the mean follows within ten buckets, and nothing of what ends: a
+rare the distance to it is comes from the series' own last two weeks (`detectors.jumps`). One odd bucket is no finding, a very odd
+one is for ten minutes, fading: the surprise is half the mean over three buckets, half the largest of those minutes. Finds what
+just moved, at any hour; says nothing of what lasts, because the mean follows within ten buckets, and nothing of what ends: a
 value that is back where most of the last hour was is no change, however far it is from the incident it came out of. Fails on
 series that jump by their nature.
 """

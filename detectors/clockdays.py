@@ -12,7 +12,7 @@ from tocsin.timegrid import DAY, SLOT, Calendar
 
 @dataclass(frozen=True, kw_only=True)
 class Clock:
-    """A local day cut into buckets of `span` seconds. Where the clock changes some half-hours come a second time, or not at all."""
+    """A local day cut into buckets of `span` seconds. Where the clock changes some half-hours come twice, or not at all."""
 
     calendar: Calendar
     span: int

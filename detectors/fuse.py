@@ -2,8 +2,8 @@
 
 First every series by itself: the weighted mean of what its detectors say. They are looks at the same value, so that they agree
 is what an anomaly is; whom it depends on is whether the series has siblings. Where a component has one series only, the slow and
-the remembering detectors are its witnesses, and the quick one speaks for itself only where buckets are so short that a load
-cannot have changed from one to the next. With siblings these are the witnesses, and the sharp detectors count twice.
+the remembering detectors are its witnesses, the more so the longer its buckets are. With siblings the sharp ones are: of many
+series one is always new or on its way somewhere. There the slow ones are heard where they agree.
 
 Then the component: the mean of its largest series, a sixth of them and three at least: sensitive to one thing very wrong and to
 many a little wrong. No series counts for more than `CAP`, so that a broken one cannot own the component. Series of a component
@@ -40,8 +40,10 @@ ALONE_SHORT: Mapping[str, float] = {"change": 2.0, "seasonal": 2.0}
 ALONE_LONG: Mapping[str, float] = {"novelty": 2.0, "level": 3.0, "seasonal": 0.25}
 """What detectors count for where a series has no siblings, in buckets of a minute and in those of five and longer, and in
 proportion between; others count 1. From one minute to the next a load hardly changes by itself, in five it does."""
-AMONG: Mapping[str, float] = {"change": 2.0, "novelty": 0.1, "level": 0.1}
+AMONG: Mapping[str, float] = {"change": 2.0, "novelty": 0.3, "level": 0.1}
 """What detectors count for where it has; others count 1."""
+AGREED = 0.7
+"""With siblings, so much of the mean of those that are slow or remember counts where it is more: nobody else hears a leak."""
 SLOW: Mapping[str, tuple[float, float]] = dict.fromkeys(("seasonal", "novelty", "level"), (6.0, 8.0))
 """Surprise that these count for at most where a series has no siblings, in short buckets and in long ones. What they look at
 hardly differs from one bucket to the next, so that two weeks hold few independent looks, and say nothing of how rare the rarest
@@ -118,6 +120,7 @@ class Fusion:
         short = min(1.0, max(0.0, (LONG - window.span) / (LONG - SHORT)))
         total = np.zeros((*rows.T.shape, len(window)))
         weight = np.zeros_like(total)
+        slow, lookers = np.zeros_like(total), 0
         for place, one in enumerate(scores):
             name = self.names[place] if place < len(self.names) else ""
             counts, most = _counting(name, short) if alone else (AMONG.get(name, 1.0), CAP)
@@ -129,7 +132,13 @@ class Fusion:
             else:
                 weight += counts
             total += said if counts == 1.0 else counts * said
+            if not alone and name in ("novelty", "level"):
+                slow += said
+                lookers += 1
         np.divide(total, np.maximum(weight, 1e-9), out=total)
+        if lookers:
+            slow *= AGREED / lookers
+            np.maximum(total, slow, out=total)
         np.copyto(total, np.nan, where=weight <= 0)
         return total
 

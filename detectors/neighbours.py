@@ -18,8 +18,8 @@ Small = NDArray[np.float32]
 
 
 def second_nearest_range(asked: Small, others: Iterable[tuple[Small, Small]]) -> Small:
-    """Distance of each of `asked` to the second nearest of the `others`, each the lower and upper ends of ranges that fit its shape
-    (0 inside); NaN where the value or two of the others are not known. An unknown range has its ends the wrong way round."""
+    """Distance of each of `asked` to the second nearest of the `others`, each the lower and upper ends of ranges that fit its
+    shape (0 inside); NaN where the value or two of the others are not known. An unknown range has its ends the wrong way round."""
     one, two = np.full(asked.shape, NEVER), np.full(asked.shape, NEVER)
     distance, second = np.empty(asked.shape, np.float32), np.empty(asked.shape, np.float32)
     for low, high in others:

@@ -1,11 +1,11 @@
 """A value that was not seen before: not at this time of day, or not at all.
 
 Idea and formulas: docs/detection/novelty.md. Two distances, each with its own calibration, speak with one voice, their average:
-to the second nearest of the ranges that the values of this local half-hour had on the seven days before, and to the third nearest
-of all values of those days. What happens every night is not new at night. Second and third, because one earlier incident shall not
-make the next one usual. Fails on series that wander (everything is new), and while a lasting shift is younger than two days.
+to the second nearest of the ranges that the values of this local half-hour had on the ten days before, and to the third nearest
+of all values of those days. What happens every night is not new at night. Second and third, because one earlier incident shall
+not make the next one usual. Fails on series that wander (everything is new), and while a lasting shift is younger than two days.
 
-A day's distances depend on the seven days before it and on nothing else, so that they are the same numbers whether the day is
+A day's distances depend on the ten days before it and on nothing else, so that they are the same numbers whether the day is
 rehearsed, judged, or one of many in a walk.
 """
 
@@ -34,7 +34,7 @@ from tocsin.settings import Settings
 from tocsin.timegrid import SLOTS_PER_DAY, Calendar
 
 REHEARSAL = 14
-DAYS = 7
+DAYS = 10
 """Days that are remembered."""
 STEP = 300
 """Seconds between the values of a day that count for "all values", where buckets are shorter."""
@@ -77,7 +77,7 @@ class _Days(NamedTuple):
 @dataclass(frozen=True, kw_only=True)
 class _Mornings:
     """What is known at the beginning of days in a row: lowest and highest value of each half-hour of each day, (n_series, 2,
-    n_days + 6, 48), seven days each; the middle of their values, (n_series, n_days); the stretches that stand for them all,
+    n_days + 9, 48), ten days each; the middle of their values, (n_series, n_days); the stretches that stand for them all,
     (n_series, n_days, KEPT)."""
 
     ranges: Small
@@ -132,7 +132,7 @@ class Novelty:
     # --- learning -----------------------------------------------------------------------------------------------------
 
     def fit(self, history: Frame) -> Fitted:
-        """Learn from the last three weeks; the rehearsal covers the last two, each day judged by the days before it."""
+        """Learn from the last 24 days; the rehearsal covers the last two, each day judged by the days before it."""
         facts = facts_of(history.index, self.metrics)
         days = self._rehearsed(history.window)
         together = max(1, LEARNT // ((DAYS + REHEARSAL) * self._buckets))

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from alerting.judge import JudgeState, Rules, judge
+from tocsin.calibration import HIGHEST
 from tocsin.model import LARGEST, Baseline, Bools, Floats, Frame, Fused, Ints, Scores, SeriesIndex, SeriesKey, Window
 from tocsin.ports import Surroundings
 from tocsin.registry import find
@@ -26,6 +27,9 @@ FIRST_ROWS = 40
 TRAIN = 28 * DAY
 EVERY = DAY
 KNOWN = 12 * 3600
+CALM = 1.5
+CALM_FOR = 600
+"""A surprise is old until there was none of this height for so many seconds."""
 DETECTORS = ("seasonal", "novelty", "change", "level", "silence")
 SPANS = (1, 2, 5, 10, 15, 20, 30, 60, 120, 180, 300, 600, 900, 1800, 3600, 7200, 10800, 14400, 21600, 43200, 86400)
 """Lengths a bucket can have: all tile a day."""
@@ -95,8 +99,9 @@ def span_of(timestamps: Ints) -> int:
     return max((span for span in SPANS if span <= usual * 1.02), default=SPANS[0])
 
 
-def onset(surprise: Floats, recent_buckets: int) -> Floats:
-    """The surprise of buckets that tell something new: higher than everything in the `recent_buckets` before; else 0.
+def onset(surprise: Floats, recent_buckets: int, calm_buckets: int) -> Floats:
+    """The surprise of buckets that tell something new: higher than everything in the `recent_buckets` before, and than everything
+    since surprise was last below `CALM` for more than `calm_buckets`; else 0.
 
     Works along the last axis; NaN (not judged) stays NaN and is no height to compare with. Causal.
     """
@@ -110,7 +115,23 @@ def onset(surprise: Floats, recent_buckets: int) -> Floats:
         left >>= 1
         best = np.concatenate([best[..., :width], np.maximum(best[..., width:], best[..., :-width])], axis=-1)
         width *= 2
-    return np.where(np.isnan(surprise), np.nan, np.where(surprise > before, surprise, 0.0))
+    told = np.maximum(before, _since_calm(surprise, calm_buckets))
+    return np.where(np.isnan(surprise), np.nan, np.where(surprise > told, surprise, 0.0))
+
+
+def _since_calm(surprise: Floats, calm_buckets: int) -> Floats:
+    """The highest before each bucket since surprise was last below `CALM` for more than `calm_buckets`; 0 where it is below."""
+    loud = surprise >= CALM
+    number = np.where(loud, np.arange(surprise.shape[-1]), -1 - calm_buckets)
+    last = np.maximum.accumulate(number, axis=-1)[..., :-1]
+    anew = loud.copy()
+    anew[..., 1:] &= number[..., 1:] - last > calm_buckets
+    # Each stretch is counted up by more than any surprise, so that one running maximum serves all of them.
+    stretch = np.cumsum(anew, axis=-1) * (HIGHEST + 1.0)
+    highest = np.maximum.accumulate(stretch + np.where(loud, surprise, 0.0), axis=-1)
+    result = np.zeros_like(surprise)
+    result[..., 1:] = highest[..., :-1] - stretch[..., 1:]
+    return np.where(loud, result, 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,7 +216,7 @@ def _judge_part(part: _Rows, detectors: Sequence[AnyDetector], rules: Rules, col
                 own[:, :, part.numbers[late[numbers]]] = _per_metric(again, detectors)[part.order]
     told[0, np.isnan(part.values[:, late]).all(axis=0)] = np.nan
     alert = _alert(frame, surprise, rules)
-    new = onset(said[:1], remembered)[0]
+    new = onset(said[:1], remembered, CALM_FOR // part.span)[0]
     own[:, :, part.numbers[on_time]] = each[:, :, places[on_time]]
     _fill(columns, part.numbers[on_time], said[:, places[on_time]], new[places[on_time]], alert[places[on_time]])
     new = np.where(np.isnan(told[0]), np.nan, np.where(told[0] > height, told[0], 0.0))
