@@ -421,26 +421,19 @@ def same_fitted(one: Fitted, other: Fitted) -> None:
     same_scores(one.rehearsal, other.rehearsal)
 
 
-def naive_nearest_at_hour(
-    values: list[float], locals_: list[datetime], span: int, step: int, before: int, reach: int
-) -> list[float]:
-    """Distance of each value, but those of the first `before` 24 hours, to the second nearest of the values remembered of so many
-    times 24 hours before its own, of its step of the local day or `reach` steps to either side, round the clock. Remembered is
-    one value of a step, another one each day and each step; if a clock set back brings two, the later one."""
-    a_day, slots = 86_400 // span, 86_400 // step
-    remembered: dict[tuple[int, int], float] = {}
+def naive_at_hour(values: list[float], locals_: list[datetime], a_day: int, before: int) -> list[float]:
+    """How far each value, but those of the first `before` days of so many buckets, is outside the second nearest of the ranges of
+    the values that those days before its own had in its half-hour of the local day."""
+    seen: dict[tuple[int, int], list[float]] = {}
     found = []
     for bucket, (value, local) in enumerate(zip(values, locals_, strict=True)):
-        day, seconds = bucket // a_day, local.hour * 3600 + local.minute * 60 + local.second
-        slot = seconds // step
-        if seconds % step // span == (local.date().toordinal() - 719_163 + slot) % (step // span):
-            remembered[day, slot] = value
+        day, half = bucket // a_day, (local.hour * 60 + local.minute) // 30
+        if not math.isnan(value):
+            seen.setdefault((day, half), []).append(value)
         if day >= before:
-            near = [
-                (earlier, (slot + aside) % slots) for earlier in range(day - before, day) for aside in range(-reach, reach + 1)
-            ]
-            known = [remembered[place] for place in near if place in remembered]
-            found.append(math.nan if math.isnan(value) else naive_nearest(known, value, 2))
+            near = [seen[earlier, half] for earlier in range(day - before, day) if (earlier, half) in seen]
+            outside = sorted(max(min(one) - value, value - max(one), 0.0) for one in near)
+            found.append(math.nan if math.isnan(value) or len(outside) < 2 else outside[1])
     return found
 
 

@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from detectors.clockdays import Clock, ClockDays
-from detectors.neighbours import KEPT, NEVER, Small, nearest_at_hour, second_nearest, stretches, third_nearest
+from detectors.clockdays import Clock
+from detectors.neighbours import KEPT, NEVER, Small, ranges, second_nearest_range, stretches, third_nearest
 from detectors.novelty import Novelty
 from detectors.walking import refitted
-from tests.naive import naive_nearest, naive_nearest_at_hour
+from tests.naive import naive_at_hour, naive_nearest
 from tocsin.model import Direction, Floats, Frame, Metric, Scores, SeriesIndex, SeriesKey, Window
-from tocsin.timegrid import DAY, Calendar
+from tocsin.timegrid import DAY, SLOTS_PER_DAY, Calendar
 
 SPAN = 300
 A_DAY = DAY // SPAN
@@ -38,16 +38,25 @@ def judged(values: Floats, metrics: dict[str, Metric] | None = None) -> Scores:
     return detector.score(whole.within(last), detector.fit(whole.within(Window(T0, last.start, SPAN))).baseline)
 
 
-@given(
-    arrays.arrays(np.float32, st.tuples(st.integers(1, 3), st.integers(1, 5)), elements=st.integers(-500, 500).map(float)),
-    st.data(),
-)
-@settings(max_examples=60)
-def test_the_second_nearest_is_as_it_is_defined(asked: Small, data: st.DataObject) -> None:
-    near: Small = data.draw(arrays.arrays(np.float32, (len(asked), data.draw(st.integers(2, 9))), elements=FEW))
-    wanted = np.array([[naive_nearest(row.tolist(), float(x), 2) for x in line] for row, line in zip(near, asked, strict=True)])
-    others = np.where(np.isnan(near), NEVER, near)
-    np.testing.assert_allclose(second_nearest(asked, (other[:, None] for other in others.T)), wanted, rtol=1e-6)
+@given(st.data())
+@settings(max_examples=40)
+def test_what_a_half_hour_had_is_a_range_and_nothing_where_nothing_is_known(data: st.DataObject) -> None:
+    values: Small = data.draw(arrays.arrays(np.float32, st.tuples(st.integers(1, 3), st.integers(1, 9)), elements=FEW))
+    group = np.array(data.draw(st.lists(st.integers(0, 4), min_size=values.shape[1], max_size=values.shape[1])))
+    found = ranges(values, group, 5)
+    for row, line in enumerate(values):
+        for one in range(5):
+            known = line[(group == one) & ~np.isnan(line)].tolist()
+            assert found[row, :, one].tolist() == [min(known, default=NEVER), max(known, default=-NEVER)]
+
+
+def test_inside_a_range_is_no_distance_and_two_of_them_must_be_known() -> None:
+    low = np.array([[10, 50, NEVER], [10, NEVER, NEVER]], np.float32)
+    high = np.array([[20, 60, -NEVER], [20, -NEVER, -NEVER]], np.float32)
+    asked = np.array([[15, 4, 55, 70, np.nan], [15, 4, 55, 70, 20]], np.float32)
+    found = second_nearest_range(asked, zip(low.T[:, :, None], high.T[:, :, None], strict=True))
+    np.testing.assert_array_equal(found[0], [35, 46, 35, 50, np.nan])
+    assert np.isnan(found[1]).all()
 
 
 @given(
@@ -67,18 +76,20 @@ def test_of_few_values_all_are_kept_and_the_third_nearest_is_exact(past: Floats,
 @settings(max_examples=30)
 def test_the_same_hour_of_the_days_before_is_as_it_is_defined_whatever_the_clocks_do(data: st.DataObject) -> None:
     calendar = Calendar(data.draw(st.sampled_from(["UTC", "Europe/Paris", "Australia/Lord_Howe", "Asia/Kathmandu"])))
-    clock = Clock(calendar=calendar, span=data.draw(st.sampled_from([300, 600, 900, 3600])), least=600)
+    clock = Clock(calendar=calendar, span=data.draw(st.sampled_from([300, 420, 900, 3600])))
     change = data.draw(st.sampled_from([1_774_746_000, 1_792_890_000, 1_775_314_800]))  # Paris in spring and autumn, Lord Howe
     start = change - data.draw(st.integers(-1, 4 * 24 * 60)) * 60
-    at = ClockDays.of(clock, start, 4)
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
     values = rng.integers(-50, 50, (2, 4 * clock.buckets)).astype(np.float32)
     values[rng.random(values.shape) < data.draw(st.sampled_from([0.0, 0.1, 0.9]))] = np.nan
-    x = np.append(values, np.full((2, 1), np.nan, np.float32), axis=1)
-    remembered = np.nan_to_num(np.take(x, at.remembered, axis=1), nan=NEVER)
+    at = np.repeat(np.arange(4), clock.buckets) * SLOTS_PER_DAY + clock.slots(start + clock.span * np.arange(values.shape[1]))
+    of_hours = ranges(values, at, 4 * SLOTS_PER_DAY)
+    asked = slice(2 * clock.buckets, None)
+    earlier = (of_hours[:, :, at[asked] - back * SLOTS_PER_DAY] for back in (1, 2))
+    found = second_nearest_range(values[:, asked], ((one[:, 0], one[:, 1]) for one in earlier))
     locals_ = [calendar.local(start + bucket * clock.span) for bucket in range(values.shape[1])]
-    wanted = [naive_nearest_at_hour(row.tolist(), locals_, clock.span, clock.step, 2, 1) for row in values]
-    np.testing.assert_array_equal(nearest_at_hour(x, remembered, at, 2, 1), np.array(wanted))
+    wanted = [naive_at_hour(row.tolist(), locals_, clock.buckets, 2) for row in values]
+    np.testing.assert_array_equal(found, np.array(wanted))
 
 
 def test_the_nightly_backup_is_not_new_at_night_and_is_new_in_the_afternoon() -> None:
@@ -123,7 +134,7 @@ def test_the_clocks_that_change_move_the_hours_with_them() -> None:
 @given(st.data())
 @settings(max_examples=15)
 def test_a_walk_says_what_learning_anew_each_day_says(data: st.DataObject) -> None:
-    span = data.draw(st.sampled_from([300, 900, 3600, 7200]))
+    span = data.draw(st.sampled_from([60, 300, 420, 900, 3600, 7200]))
     zone = data.draw(st.sampled_from(["UTC", "Europe/Paris", "Australia/Lord_Howe"]))
     start = 1_774_825_200 - data.draw(st.integers(0, 30 * 24 * 60)) * 60  # before the clocks change at the end of March
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
@@ -137,7 +148,8 @@ def test_a_walk_says_what_learning_anew_each_day_says(data: st.DataObject) -> No
     frame = Frame.of(index, Window(start, start + values.shape[1] * span, span), values)
     metrics = data.draw(st.sampled_from([{}, {"cpu": Metric(name="cpu", direction=Direction.HIGH, min_deviation=2)}]))
     detector = Novelty(calendar=Calendar(zone), span=span, metrics=metrics)
-    every = data.draw(st.sampled_from([DAY, DAY, DAY // 4 // span * span, 2 * DAY]))
+    a_day = -(-DAY // span) * span
+    every = data.draw(st.sampled_from([a_day, a_day, a_day // 4 // span * span, 2 * a_day]))
     begin = start + data.draw(st.integers(0, values.shape[1] - 1)) * span
     windows = [Window(at, min(at + every, frame.window.end), span) for at in range(begin, frame.window.end, every)]
     for said, wanted in zip(detector.walk(frame, windows, 28 * DAY), refitted(detector, frame, windows, 28 * DAY), strict=True):
