@@ -37,7 +37,7 @@ surprise itself."""
 LEAST = 40
 """Rehearsed buckets that a component needs to be calibrated."""
 ALONE_SHORT: Mapping[str, float] = {"change": 2.0, "seasonal": 2.0}
-ALONE_LONG: Mapping[str, float] = {"novelty": 2.0, "level": 3.0, "seasonal": 0.25}
+ALONE_LONG: Mapping[str, float] = {"novelty": 2.0, "level": 2.0, "seasonal": 0.5}
 """What detectors count for where a series has no siblings, in buckets of a minute and in those of five and longer, and in
 proportion between; others count 1. From one minute to the next a load hardly changes by itself, in five it does."""
 AMONG: Mapping[str, float] = {"change": 2.0, "novelty": 0.3, "level": 0.1}
