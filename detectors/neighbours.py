@@ -11,6 +11,8 @@ from tocsin.model import Ints
 
 KEPT = 32
 """Of all stretches that hold three values so many are kept: half of them even in rank, half even in value."""
+FEW = 4
+"""Values of a row up to which it is quicker to compare them one by one."""
 NEVER = np.float32(np.inf)
 """Stands for a value that is not known among those to compare with: further than any other."""
 
@@ -19,9 +21,10 @@ Small = NDArray[np.float32]
 
 def second_nearest_range(asked: Small, others: Iterable[tuple[Small, Small]]) -> Small:
     """Distance of each of `asked` to the second nearest of the `others`, each the lower and upper ends of ranges that fit its
-    shape (0 inside); NaN where the value or two of the others are not known. An unknown range has its ends the wrong way round."""
-    one, two = np.full(asked.shape, NEVER), np.full(asked.shape, NEVER)
-    distance, second = np.empty(asked.shape, np.float32), np.empty(asked.shape, np.float32)
+    shape (0 inside); NaN where the value or two of the others are not known. Of an unknown range the ends are the wrong way
+    round."""
+    one, two = np.full_like(asked, NEVER), np.full_like(asked, NEVER)
+    distance, second = np.empty_like(asked), np.empty_like(asked)
     for low, high in others:
         np.subtract(low, asked, out=distance)
         np.maximum(distance, np.subtract(asked, high, out=second), out=distance)
@@ -73,13 +76,16 @@ def stretches(rising: Small) -> tuple[Small, Small]:
 def third_nearest(asked: Small, low: Small, high: Small) -> Small:
     """Distance of each of `asked` (n, k) to the third nearest of the values that the `stretches` (n, KEPT) were made of, never
     less and seldom much more."""
-    result = np.full(asked.shape, NEVER)
-    if asked.shape[1] == 1:
-        # One value of many rows: along what is kept of each.
-        distance = asked - low
-        np.maximum(distance, high - asked, out=distance).min(axis=1, out=result[:, 0])
+    result = np.full_like(asked, NEVER)
+    if asked.shape[1] <= FEW:
+        # Few values of many rows: along what is kept of each.
+        near, far = np.empty_like(low), np.empty_like(low)
+        for column in range(asked.shape[1]):
+            np.subtract(asked[:, column, None], low, out=near)
+            np.subtract(high, asked[:, column, None], out=far)
+            np.maximum(near, far, out=near).min(axis=1, out=result[:, column])
         return result
-    near, far = np.empty(asked.shape, np.float32), np.empty(asked.shape, np.float32)
+    near, far = np.empty_like(asked), np.empty_like(asked)
     for place in range(KEPT):
         np.subtract(asked, low[:, place, None], out=near)
         np.subtract(high[:, place, None], asked, out=far)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from detectors.businessdays import aware
 from detectors.clockdays import Clock
-from detectors.learnt import agreed, learnt_of
+from detectors.learnt import agreed, learnt_of, narrow
 from detectors.neighbours import NEVER, Small, ranges, second_nearest_range, stretches, third_nearest
 from detectors.scales import facts_of
 from detectors.walking import past, refitted, unjudged
@@ -265,8 +265,8 @@ class Novelty:
             return unjudged(frame, window)
         rows = None if frame.index == baseline.index else frame.index.rows_in(baseline.index)
         slots = self._clock.slots(window.starts)
-        x = _small(frame.values[:, window.columns_in(frame.window)])
-        hour, ever = np.empty(x.shape, np.float32), np.empty(x.shape, np.float32)
+        x = _small(narrow(frame.values[:, window.columns_in(frame.window)]))
+        hour, ever = np.empty_like(x), np.empty_like(x)
         for first in range(0, len(x), ROWS):
             part = slice(first, first + ROWS)
             hour[part] = self._at_hour(x[part], slots, hours, part if rows is None else rows[part])
@@ -277,7 +277,7 @@ class Novelty:
 
     def _at_hour(self, x: Small, slots: Ints, hours: Facts, rows: slice | Ints) -> Small:
         """Distance of each of x (n, k) to the second nearest range of its series and half-hour, as remembered in `rows`."""
-        result = np.empty(x.shape, np.float32)
+        result = np.empty_like(x)
         for slot in np.unique(slots):
             known = hours[f"at_{slot}"][rows]
             columns = np.flatnonzero(slots == slot)
