@@ -7,7 +7,8 @@ A series that stands alone is its component's only witness, and what happened to
 trouble each time. So its distances are first put into proportion with how much it moves at this hour (a small jump in a quiet
 night is as rare as a large one at noon), and the tail beyond one in twenty passes through the median of the largest values of
 every 600 buckets: half of these blocks may hold incidents without making the next one usual, and what happens in most of them is
-normal. While there are less than four such blocks they are shorter, and before there are four of 150 buckets the tail goes on
+normal. (Where most blocks stay below what one in twenty exceeds, the series moves in part of its time only, and all of it counts.)
+While there are less than four such blocks they are shorter, and before there are four of 150 buckets the tail goes on
 beyond surprise 3 as the body of the distribution falls.
 """
 
@@ -132,7 +133,7 @@ def _through_blocks(far: Small, tails: Tails) -> Floats:
         orders = np.log10(np.maximum(values, 2.0) / np.log(2.0)) - tails.far_surprise
         beyond = np.maximum(usual - tails.far, np.maximum(tails.far / STEEPEST, 1e-12))
         through = np.maximum(orders, LEAST_ORDERS) / beyond
-        steep = np.where((count >= LEAST_BLOCKS) & (tails.steepness > 0), through, steep)
+        steep = np.where((count >= LEAST_BLOCKS) & (tails.steepness > 0) & (usual > tails.far), through, steep)
     return steep
 
 
