@@ -321,7 +321,9 @@ class Deliver(Settings):
 class Train(Settings):
     """When what is normal is learnt again."""
 
-    every: Annotated[Duration, between("10m", "30d")] = Field("6h", validate_default=True)
+    every: Annotated[Duration, between("10m", "30d")] = Field(
+        "1d", validate_default=True, description="What is new is learnt within six hours."
+    )
     history: Annotated[Duration, between("1d", "52w")] = Field("4w", validate_default=True, description="How far back it looks.")
     keep: Annotated[int, Field(strict=True, ge=1, le=1000)] = Field(14, description="Versions kept, for a rollback.")
     workers: Annotated[int, Field(strict=True, ge=1, le=64)] = Field(1, description="Processes.")

@@ -32,6 +32,9 @@ COMPANY = 4
 """Components in a chunk at least."""
 RETRY = 300
 """Seconds after a training that could not learn anything before the next try."""
+NEW_EVERY = 6 * 3600
+"""Seconds between two trainings at most while something is not learnt. Nobody watches it until then, so it does not wait for the
+night; a past of fewer hours teaches little, and in a park where something comes every minute all is learnt anew each time."""
 
 Progress = Callable[[int, int], None]
 
@@ -48,12 +51,14 @@ class Training:
     verdict: int = 0
 
 
-def due(newest: float | None, last_try: float, every: int, now: float) -> bool:
-    """Whether to train now: nothing was ever learnt, or the newest version is `every` seconds old.
+def due(newest: float | None, last_try: float, every: int, now: float, *, unlearnt: bool) -> bool:
+    """Whether to train now: nothing was ever learnt, or the newest version is `every` seconds old, or six hours where something
+    is `unlearnt`.
 
     A training that failed, or found nothing to learn from, is tried again after five minutes.
     """
-    return now - last_try >= RETRY and (newest is None or now - newest >= every)
+    old = min(every, NEW_EVERY) if unlearnt else every
+    return now - last_try >= RETRY and (newest is None or now - newest >= old)
 
 
 # --- what to learn from -------------------------------------------------------------------------------------------

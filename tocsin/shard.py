@@ -22,7 +22,7 @@ from tocsin.memory import Memory
 from tocsin.model import Frame, Incident, Metric, Phase, SeriesIndex, ServiceKey, Window
 from tocsin.ports import Detector, RemoteCollector, Stage
 from tocsin.scoring import Models, evaluate, of_series
-from tocsin.sight import Sight
+from tocsin.sight import Sight, Standing
 from tocsin.speak import Services, Speaker, View
 from tocsin.timegrid import Calendar
 
@@ -148,6 +148,17 @@ class Shard:
     def shown_at(self, component: str) -> ServiceKey:
         """The service that shows a component."""
         return self.kind.alert.to.key(component, self.name, "")
+
+    @property
+    def unlearnt(self) -> bool:
+        """Whether there is anything that the baselines in use do not know: a series, a component that cannot be judged yet for
+        want of a past, a detector."""
+        if self.model_version is None:
+            return False
+        known = [self.models.baselines.get(detector.name) for detector in of_series(self.detectors)]
+        # All of them were learnt from the same series: one tells which.
+        new = any(one is None for one in known) or any(one and (self.index.rows_in(one.index) < 0).any() for one in known[:1])
+        return new or Standing.LEARNING in self.standings.values()
 
     @property
     def patience(self) -> int:

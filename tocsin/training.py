@@ -37,7 +37,7 @@ class Trainer:
         """Whether a component type should learn now."""
         versions = self.state.models(shard.name)
         newest = max((version.created_at for version in versions), default=None)
-        return learning.due(newest, shard.last_training, self.settings.every, now)
+        return learning.due(newest, shard.last_training, self.settings.every, now, unlearnt=shard.unlearnt)
 
     def train(
         self,

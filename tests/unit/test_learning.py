@@ -15,7 +15,7 @@ from tests.fakes import ListCollector
 from tocsin.backfill import FIRST_PIECE, GIVE_UP, QUICK, SLOW, backfill, days_of, next_length
 from tocsin.errors import TransientError
 from tocsin.intake import Intake, Source
-from tocsin.learning import COMPANY, RETRY, chunks, due, join, trim, without
+from tocsin.learning import COMPANY, NEW_EVERY, RETRY, chunks, due, join, trim, without
 from tocsin.model import Baseline, Downtime, Frame, Probe, SeriesIndex, SeriesKey, ServiceKey, Window
 from tocsin.store.history import History
 from tocsin.timegrid import DAY
@@ -23,20 +23,28 @@ from tocsin.timegrid import DAY
 HOUR = 3600
 
 
+@pytest.mark.parametrize("unlearnt", [False, True])
 @pytest.mark.parametrize(
     ("newest", "last_try", "expected"),
     [
         (None, -1e9, True),  # nothing was ever learnt
         (None, 1000 - RETRY + 1, False),  # but it was tried a moment ago
-        (1000 - 6 * HOUR, -1e9, True),
-        (1000 - 6 * HOUR + 1, -1e9, False),
-        (1000 - 7 * HOUR, 999, False),
+        (1000 - DAY, -1e9, True),
+        (1000 - NEW_EVERY + 1, -1e9, False),
+        (1000 - 2 * DAY, 999, False),
     ],
 )
 def test_a_training_is_due_when_the_last_is_old_and_the_last_try_is_not_fresh(
-    newest: float | None, last_try: float, expected: bool
+    newest: float | None, last_try: float, expected: bool, unlearnt: bool
 ) -> None:
-    assert due(newest, last_try, 6 * HOUR, 1000) is expected
+    assert due(newest, last_try, DAY, 1000, unlearnt=unlearnt) is expected
+
+
+@pytest.mark.parametrize("every", [HOUR, DAY, 7 * DAY])
+@given(st.integers(0, 8 * DAY))
+def test_what_is_new_waits_six_hours_at_most_to_be_learnt_and_no_longer_than_the_rest(every: int, age: int) -> None:
+    assert due(0.0, -1e9, every, age, unlearnt=True) is (age >= min(every, 6 * HOUR))
+    assert due(0.0, -1e9, every, age, unlearnt=False) is (age >= every)
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=12), st.integers(1, 10**7))
