@@ -236,27 +236,23 @@ class Level:
         back = (values[:, columns] - expected) * hour < (0.5 - CLOSE) * hour * hour
         return far, np.where(back, 0.0, far)
 
-    def _slow_means(self, values: Floats, columns: slice) -> tuple[Floats, Floats]:
-        """Means of the six hours that end with each of these buckets, and of the six before them."""
+    def _slow_means(self, values: Floats, columns: slice, rows: Ints | None = None) -> tuple[Floats, Floats]:
+        """Means of the six hours that end with each of these buckets, and of the six before them; of all rows or some."""
         first, width = columns.start - self._slow, columns.stop - columns.start
         if width > self._slow:
-            both = trailing_mean(values, self._slow, slice(first, columns.stop))
+            both = trailing_mean(values, self._slow, slice(first, columns.stop), rows)
             return both[:, self._slow :], both[:, :width]
         earlier = slice(first, columns.stop - self._slow)
-        return trailing_mean(values, self._slow, columns), trailing_mean(values, self._slow, earlier)
+        return trailing_mean(values, self._slow, columns, rows), trailing_mean(values, self._slow, earlier, rows)
 
     def _slow_far(
         self, values: Floats, columns: slice, week: Floats, facts: Mapping[str, NDArray[Any]], asked: Ints
     ) -> list[NDArray[np.floating]]:
         """How far off the last six hours are from the week, and from the six before them, at the places of (n_series, n_buckets)
         that are asked for."""
-        first, (rows, places) = max(0, columns.start - 2 * self._slow + 1), np.divmod(asked, columns.stop - columns.start)
-        part, inside, row = values[:, first : columns.stop], slice(columns.start - first, columns.stop - first), rows
-        if values.strides[0] != values.itemsize:
-            # Where the values of a bucket lie side by side, adding up all of them is faster than picking some.
-            some, row = np.unique(rows, return_inverse=True)
-            part = part[some]
-        now, before = (mean[row, places] for mean in self._slow_means(part, inside))
+        rows, places = np.divmod(asked, columns.stop - columns.start)
+        some, row = np.unique(rows, return_inverse=True)
+        now, before = (mean[row, places] for mean in self._slow_means(values, columns, some))
         mine = {name: facts[name][rows] for name in ("up", "down", "least")}
         return [mattering(_apart(now, other)[:, None], mine)[:, 0] for other in (week[rows, 0], before)]
 

@@ -50,6 +50,10 @@ def test_a_trailing_mean_is_as_it_is_defined_also_before_there_was_anything(
     found = trailing_mean(values, width, slice(start, stop))
     wanted = [[naive_trailing_mean(row.tolist(), at, width) for at in range(start, stop)] for row in values]
     np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-4)
+    some = np.arange(len(values))[::2]
+    for same in (values, np.asfortranarray(values)):
+        part = trailing_mean(same, width, slice(start, stop), some)
+        np.testing.assert_allclose(part, np.array(wanted)[some], rtol=1e-6, atol=1e-4)
 
 
 def test_hours_at_another_level_are_surprising_though_no_value_is_out_of_range() -> None:
