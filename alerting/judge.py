@@ -28,8 +28,8 @@ from tocsin.model import Anomaly, Bools, Floats, Frame, Fused, Incident, Metric,
 class Rules:
     """When an incident opens, gets worse, gets better and closes. Lengths are in buckets, `recent`/`reopen` in seconds.
 
-    At the defaults an independent false bucket every ten thousand opens nothing, and neither does a single spike; a
-    lasting trouble opens in its second bucket.
+    At the defaults a single spike opens nothing; false buckets that come by themselves, one in three thousand, open an
+    incident in ten years of one-minute buckets; a lasting trouble opens in its second bucket.
     """
 
     open_surprise: float = 3.5

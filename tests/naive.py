@@ -60,11 +60,17 @@ def naive_judge(values: list[float], rules: Any, span: int = 60) -> tuple[list[b
     return alert, steps
 
 
-def naive_onset(values: list[float], recent: int) -> list[float]:
-    """Each value that is higher than all known ones of the `recent` before it; 0 for the others, NaN stays NaN."""
+def naive_onset(values: list[float], recent: int, calm: float, calm_for: int) -> list[float]:
+    """Each value that is higher than all known ones of the `recent` before it, and than all of the trouble it belongs to: those
+    that reached `calm`, back to where no more than `calm_for` lie between two of them. 0 for the others, NaN stays NaN."""
     told = []
     for now, value in enumerate(values):
         before = [other for other in values[max(0, now - recent) : now] if not math.isnan(other)]
+        first = now
+        for then in range(now - 1, -1, -1):
+            if value >= calm and values[then] >= calm and first - then <= calm_for:
+                before.append(values[then])
+                first = then
         told.append(value if math.isnan(value) or all(value > other for other in before) else 0.0)
     return told
 

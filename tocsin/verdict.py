@@ -115,23 +115,24 @@ def onset(surprise: Floats, recent_buckets: int, calm_buckets: int) -> Floats:
         left >>= 1
         best = np.concatenate([best[..., :width], np.maximum(best[..., width:], best[..., :-width])], axis=-1)
         width *= 2
-    told = np.maximum(before, _since_calm(surprise, calm_buckets))
-    return np.where(np.isnan(surprise), np.nan, np.where(surprise > told, surprise, 0.0))
+    new = (surprise > before) & _higher_since_calm(surprise, calm_buckets)
+    return np.where(np.isnan(surprise), np.nan, np.where(new, surprise, 0.0))
 
 
-def _since_calm(surprise: Floats, calm_buckets: int) -> Floats:
-    """The highest before each bucket since surprise was last below `CALM` for more than `calm_buckets`; 0 where it is below."""
+def _higher_since_calm(surprise: Floats, calm_buckets: int) -> Bools:
+    """Where surprise is higher than everything since it was last below `CALM` for more than `calm_buckets`, or is below now."""
     loud = surprise >= CALM
     number = np.where(loud, np.arange(surprise.shape[-1]), -1 - calm_buckets)
     last = np.maximum.accumulate(number, axis=-1)[..., :-1]
     anew = loud.copy()
     anew[..., 1:] &= number[..., 1:] - last > calm_buckets
-    # Each stretch is counted up by more than any surprise, so that one running maximum serves all of them.
-    stretch = np.cumsum(anew, axis=-1) * (HIGHEST + 1.0)
-    highest = np.maximum.accumulate(stretch + np.where(loud, surprise, 0.0), axis=-1)
-    result = np.zeros_like(surprise)
-    result[..., 1:] = highest[..., :-1] - stretch[..., 1:]
-    return np.where(loud, result, 0.0)
+    # Each stretch is counted up by more than any surprise, so that one running maximum serves all of them. What is equal stays
+    # equal: nothing is subtracted again.
+    height = np.cumsum(anew, axis=-1) * (HIGHEST + 1.0) + np.where(loud, surprise, 0.0)
+    higher = ~loud
+    higher[..., 1:] |= height[..., 1:] > np.maximum.accumulate(height, axis=-1)[..., :-1]
+    higher[..., :1] = True
+    return np.asarray(higher, np.bool_)
 
 
 @dataclass(frozen=True, kw_only=True)
