@@ -136,37 +136,35 @@ class Change:
             expected, fresh = self._deviations(frame.values[:, :last], facts, done)
             kept, done = np.concatenate([kept, fresh], axis=1), last
             small = kept.astype(np.float32)
-            for group in self._alike(block, learnt_from):
-                starts = np.array([places[number].start - first for number in group])
-                lengths = [len(block[number]) for number in group]
-                longest, many = max(lengths), count * len(group)
-                learning = Window(block[group[0]].start - learnt_from * self.span, block[group[0]].start, self.span)
-                judging = Window(
-                    block[group[0]].start - before * self.span, block[group[0]].start + longest * self.span, self.span
-                )
+            longest = max(map(len, block))
+            begins = np.array([place.start for place in places]) - first
+            slots = self._slots(
+                Window(block[0].start - learnt_from * self.span, block[-1].start + longest * self.span, self.span)
+            )
+            for group in _alike(slots, begins - begins[0], learnt_from + longest):
+                starts, many = begins[group], count * len(group)
+                here = slots[starts[0] - begins[0] :][: learnt_from + longest]
                 own = {name: np.repeat(array, len(group)) for name, array in facts.items()} | learnt(
                     laid(small, starts - learnt_from, learnt_from).reshape(many, learnt_from),
-                    self._slots(learning),
+                    here[:learnt_from],
                     np.repeat(single, len(group)),
                     self.span,
                 )
                 far = laid(kept, starts - before, longest + before).reshape(many, longest + before)
                 asked = laid(expected, starts - (last - first - expected.shape[1]), longest).reshape(many, longest)
                 said = np.empty((4, *asked.shape))
-                self._say(own, far, asked, self._slots(judging), said)
+                self._say(own, far, asked, here[learnt_from - before :], said)
                 by_window = said.reshape(4, count, len(group), longest)
                 for place, number in enumerate(group):
-                    surprise, around, lower, upper = by_window[:, :, place, : lengths[place]]
-                    here = slice(max(0, int(starts[place]) - learnt_from), int(starts[place]))
-                    mine = {name: own[name].reshape(count, len(group), *own[name].shape[1:])[:, place] for name in LEARNT}
                     window = block[number]
+                    surprise, around, lower, upper = by_window[:, :, place, : len(window)]
+                    recent = small[:, max(0, int(starts[place]) - learnt_from) : int(starts[place])]
+                    mine = {name: own[name].reshape(count, len(group), *own[name].shape[1:])[:, place] for name in LEARNT}
                     scores = Scores(
                         index=frame.index, window=window, surprise=surprise, expected=around, lower=lower, upper=upper
                     )
                     trained_on = past(frame.window, window, train)
-                    yield Stretch(
-                        scores=scores, fitted=partial(self._fitted, frame.index, trained_on, facts, small[:, here], mine)
-                    )
+                    yield Stretch(scores=scores, fitted=partial(self._fitted, frame.index, trained_on, facts, recent, mine))
 
     def _deviations(self, values: Floats, facts: Mapping[str, NDArray[Any]], first: int) -> tuple[Floats, Floats]:
         """What is expected, and how far from it each value is where it matters, from column `first` on."""
@@ -211,21 +209,6 @@ class Change:
         """The local half-hour of each bucket."""
         return self.calendar.slots(window.starts + self.span // 2)
 
-    def _alike(self, block: Sequence[Window], learnt_from: int) -> Iterator[Sequence[int]]:
-        """Numbers of neighbouring windows that are learnt from, and judged in, the same local half-hours."""
-        longest = max(map(len, block))
-        group: list[int] = []
-        before = b""
-        for number, window in enumerate(block):
-            around = Window(window.start - learnt_from * self.span, window.start + longest * self.span, self.span)
-            half_hours = self._slots(around).tobytes()
-            if group and half_hours != before:
-                yield group
-                group = []
-            group.append(number)
-            before = half_hours
-        yield group
-
     def _say(self, own: Mapping[str, NDArray[Any]], far: Floats, expected: Floats, slots: Ints, said: Floats) -> None:
         """Write surprise, expected, lower and upper (4, n_rows, n_buckets) of the last buckets; `far` and `slots` begin earlier,
         as far back as surprises are told."""
@@ -234,28 +217,48 @@ class Change:
         limit = Tails.from_array(own["tails"]).limit()[:, None]
         said[1] = expected
         np.copyto(said[1], np.nan, where=np.isnan(limit))
-        said[2], said[3] = one_sided(said[1], limit * own["noise"][:, slots[len(slots) - width :]], own)
+        if own["single"].any():
+            limit = limit * own["noise"].take(slots[len(slots) - width :], axis=1)
+        said[2], said[3] = one_sided(said[1], limit, own)
 
     def _together(self, surprise: Floats, width: int) -> Floats:
         """Half the mean of the capped surprises of each of the last `width` buckets and the two before it, half the largest of
         those that are news still; unknown ones are no evidence. NaN where unknown."""
         first = surprise.shape[1] - width
-        capped = np.fmax(np.minimum(surprise, CAP), 0.0)
+        capped = np.minimum(surprise, CAP)
+        np.fmax(capped, 0.0, out=capped)
         total = capped[:, first:].copy(order="K")
         for back in range(1, TOGETHER):
             lacking = max(0, back - first)
             total[:, lacking:] += capped[:, first + lacking - back : max(0, surprise.shape[1] - back)]
         total /= TOGETHER
-        held = capped[:, first:].copy(order="K")
-        news = np.where(capped >= NEWS, capped, 0.0)
-        for back in range(1, HELD // self.span + 1):
-            lacking = max(0, back - first)
-            earlier = news[:, first + lacking - back : max(0, surprise.shape[1] - back)] * 0.5 ** (back * self.span / FADES)
-            np.maximum(held[:, lacking:], earlier, out=held[:, lacking:])
-        total += held
+        held = np.where(capped >= NEWS, capped, 0.0)
+        reach = 0
+        while reach < HELD // self.span:  # each step doubles how long news is held
+            step = min(reach + 1, HELD // self.span - reach)
+            later = held[:, : max(0, held.shape[1] - step)] * 0.5 ** (step * self.span / FADES)
+            np.maximum(held[:, step:], later, out=held[:, step:])
+            reach += step
+        total += np.maximum(held[:, first:], capped[:, first:])
         total /= 2
         np.copyto(total, np.nan, where=np.isnan(surprise[:, first:]))
         return total
+
+
+def _alike(slots: Ints, begins: Ints, width: int) -> Iterator[list[int]]:
+    """Numbers of neighbouring windows that have the same of the local half-hours `slots` in so many buckets from where they
+    begin."""
+    short = slots.astype(np.int8)
+    group: list[int] = []
+    before = b""
+    for number, begin in enumerate(begins.tolist()):
+        half_hours = short[begin : begin + width].tobytes()
+        if group and half_hours != before:
+            yield group
+            group = []
+        group.append(number)
+        before = half_hours
+    yield group
 
 
 def unless_back(distance: Floats, values: Floats, first: int, apart: int) -> Floats:
