@@ -7,14 +7,13 @@ medians, NaN where there is nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.halfhours import HalfHours
 from detectors.medians import middle
 from tocsin.calibration import median
 from tocsin.model import Bools, Floats, Ints
@@ -49,6 +48,14 @@ class Days:
     level: Cells
     day: Cells
     since: int
+
+    @classmethod
+    def together(cls, parts: Sequence[Days]) -> Days:
+        """Those of several series, or of one in several places, as rows; all the same number of days."""
+        cells, smooth, level, day = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("cells", "smooth", "level", "day")
+        )
+        return cls(cells=cells, smooth=smooth, level=level, day=day, since=parts[0].since)
 
     @classmethod
     def of(cls, cells: Cells, since: int) -> Days:
@@ -87,16 +94,23 @@ class Season:
     weights: Mapping[str, Floats]
 
 
-def learn_season(days: Days, halves: HalfHours) -> Season:
-    """Forecast the days from `days.since` on, and what follows, from days given as distances from their centre."""
+def learn_season(days: Days, kinds: Ints) -> Season:
+    """Forecast the days from `days.since` on, and what follows, from days given as distances from their centre.
+
+    `kinds` (n_times, days, 48) are the kinds of day, -1 of days that are not there: the rows of `days` are the series at one time
+    after the other, and as many groups of kinds are told apart at each of these times.
+    """
     actual = days.cells[:, days.since :]
     forecasts = {"level": np.broadcast_to(days.level, days.day.shape), "day": _filled(days.day, days.level)}
-    kinds = _kinds(halves.kinds.tobytes(), halves.days, days.since)
+    told_apart = [kinds_of(one.tobytes(), kinds.shape[1], days.since) for one in kinds]
     per_kind = None
-    if len(set(kinds.groups.values())) > 1:
-        per_kind = _per_kind(days, kinds)
+    if told_apart[0].groups > 1:
+        per_kind = _per_kind(days, told_apart)
         forecasts["kind"] = _filled(per_kind[:, : actual.shape[1]], forecasts["day"][:, :-1])
-        per_kind = _filled(per_kind[:, actual.shape[1] :], forecasts["day"][:, -1:])[:, kinds.places]
+        to_come = _filled(per_kind[:, actual.shape[1] :], forecasts["day"][:, -1:])
+        times = np.repeat(np.arange(len(kinds)), len(actual) // len(kinds))
+        places = np.stack([one.places for one in told_apart])[times]
+        per_kind = to_come[np.arange(len(actual))[:, None], places]
     rehearsed = {name: forecast[:, : actual.shape[1]] for name, forecast in forecasts.items()}
     weights = _weights(rehearsed, actual)
     usual = sum(weights[name][:, None] * forecasts[name][:, -1] for name in ("level", "day"))
@@ -109,57 +123,67 @@ def learn_season(days: Days, halves: HalfHours) -> Season:
 
 def grouped_kinds(kinds: Ints) -> dict[DayKind, int]:
     """The kind whose days speak for each kind of day: its own where there were enough, else the most similar one's."""
-    seen = {kind: int(np.count_nonzero(kinds == kind)) / SLOTS_PER_DAY for kind in DayKind}
+    seen = np.bincount(kinds.ravel() + 1, minlength=len(DayKind) + 1)[1:]
+    many = (seen >= (ENOUGH_DAYS - 0.5) * SLOTS_PER_DAY).tolist()
     groups = {}
     for kind in DayKind:
         choices = (kind, *_NEXT_BEST[kind])
-        groups[kind] = int(next((choice for choice in choices if seen[choice] >= ENOUGH_DAYS - 0.5), DayKind.WORKING))
+        groups[kind] = int(next((choice for choice in choices if many[choice]), DayKind.WORKING))
     return groups
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Kinds:
+class Kinds:
     """Which days speak for which, the same for all series: `barred` (rehearsal days + groups, 48, days) is -inf for a day that
-    speaks and inf for one that does not. `places` (kinds,) is the group of each kind of day."""
+    speaks and inf for one that does not, `count` (rehearsal days + groups, 48) how many do. `places` (kinds,) is the group of
+    each kind of day."""
 
-    groups: Mapping[DayKind, int]
+    groups: int
     barred: NDArray[np.float32]
     count: Ints
     places: Ints
 
 
 @lru_cache(maxsize=32)
-def _kinds(kinds_as_bytes: bytes, days: int, since: int) -> _Kinds:
+def kinds_of(kinds_as_bytes: bytes, days: int, since: int) -> Kinds:
+    """What the kinds of so many days (days, 48) say of them, from day `since` on."""
     kinds = np.frombuffer(kinds_as_bytes, np.int64).reshape(days, SLOTS_PER_DAY)
     groups = grouped_kinds(kinds)
     own = sorted(set(groups.values()))
-    merged = np.array([groups[DayKind(kind)] for kind in DayKind])[kinds]
+    # Where a day begins at midnight all its half-hours are of one kind, and else there are two.
+    runs = np.concatenate([[0], np.cumsum((kinds[:, 1:] != kinds[:, :-1]).any(axis=0))])
+    first = np.flatnonzero(np.diff(runs, prepend=-1))
+    merged = np.array([*(groups[kind] for kind in DayKind), -1])[kinds[:, first]]
     before = np.arange(days)[None, :, None] < np.arange(since, days)[:, None, None]
     speaks = np.concatenate([before & (merged[None] == merged[since:, None]), merged[None] == np.array(own)[:, None, None]])
-    count = np.count_nonzero(speaks, axis=1)
-    barred = np.where(speaks, np.float32(-np.inf), np.float32(np.inf)).transpose(0, 2, 1)
+    count = np.count_nonzero(speaks, axis=1)[:, runs]
+    barred = np.where(speaks, np.float32(-np.inf), np.float32(np.inf)).transpose(0, 2, 1)[:, runs]
     places = np.array([own.index(groups[kind]) for kind in DayKind])
-    return _Kinds(groups=groups, barred=np.ascontiguousarray(barred), count=count, places=places)
+    return Kinds(groups=len(own), barred=barred, count=count, places=places)
 
 
-def _per_kind(days: Days, kinds: _Kinds) -> Cells:
+def _per_kind(days: Days, kinds: Sequence[Kinds]) -> Cells:
     """Median over the days of the same kind before each day, where there are at least two, then over all days of each group
-    of kinds, (n_series, rehearsal days + groups, 48)."""
+    of kinds, (n_series, rehearsal days + groups, 48); `kinds` one for each time."""
     smooth = days.smooth.astype(np.float32)
-    count: Ints = kinds.count[None]
+    count: Ints = np.stack([one.count for one in kinds])[:, None]
     unknown = np.isnan(smooth)
     if unknown.any():
         smooth = np.where(unknown, np.float32(np.inf), smooth)
-    chosen = np.maximum(np.ascontiguousarray(smooth.transpose(0, 2, 1))[:, None], kinds.barred)
-    chosen.sort(axis=3)
+    smooth = np.ascontiguousarray(smooth.transpose(0, 2, 1))
+    series = len(smooth) // len(kinds)
+    barred = np.stack([one.barred for one in kinds])[:, None]
+    chosen = np.maximum(smooth.reshape(len(kinds), series, 1, *smooth.shape[1:]), barred)
+    chosen.sort(axis=4)
     if unknown.any():
-        count = np.count_nonzero(np.isfinite(chosen), axis=3)
-    series, group, slot = np.ogrid[: chosen.shape[0], : chosen.shape[1], : chosen.shape[2]]
-    low = chosen[series, group, slot, np.maximum(count - 1, 0) // 2]
-    high = chosen[series, group, slot, np.minimum(count // 2, chosen.shape[3] - 1)]
-    least = np.where(np.arange(chosen.shape[1]) < len(kinds.barred) - len(set(kinds.groups.values())), ENOUGH_DAYS, 1)
+        count = np.count_nonzero(np.isfinite(chosen), axis=4)
+    places = np.broadcast_to(count, chosen.shape[:4])[..., None]
+    low = np.take_along_axis(chosen, np.maximum(places - 1, 0) // 2, axis=4)[..., 0]
+    high = np.take_along_axis(chosen, np.minimum(places // 2, chosen.shape[4] - 1), axis=4)[..., 0]
+    least = np.where(np.arange(chosen.shape[2]) < chosen.shape[2] - kinds[0].groups, ENOUGH_DAYS, 1)
     few = count < least[:, None]
-    return np.where(few, np.nan, 0.5 * (np.where(few, 0, low).astype(np.float64) + np.where(few, 0, high)))
+    found = np.where(few, np.nan, 0.5 * (np.where(few, 0, low).astype(np.float64) + np.where(few, 0, high)))
+    return found.reshape(len(smooth), *found.shape[2:])
 
 
 def previous(cells: Cells, most: int, rehearsal: int, *, whole_day: bool = False) -> Cells:

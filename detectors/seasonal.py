@@ -7,21 +7,23 @@ both is surprising. The last hour counts for at most three spreads, so an incide
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.businessdays import aware
-from detectors.coldstart import provisional
+from detectors.coldstart import LEAST_SIBLINGS, provisional
 from detectors.halfhours import HalfHours
-from detectors.season import WEEK, Days
+from detectors.learnt import laid
+from detectors.season import WEEK, Days, grouped_kinds
 from detectors.seasonal_fit import Learnt, learn, nothing
 from detectors.seasonal_judge import Between, Learned, judge, learned_of
-from detectors.walking import past, refitted, unjudged
+from detectors.walking import past, refitted
 from tocsin.model import Baseline, Direction, Fitted, Floats, Frame, Ints, Metric, Scores, SeriesIndex, Window
 from tocsin.ports import Detector, Plugin, Stretch, Surroundings
 from tocsin.settings import Settings
@@ -40,6 +42,19 @@ CELLS = 1 << 20
 """Half-hours of a walk that are looked at together: what is made of them takes some 50 MB."""
 
 Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Seen:
+    """A window of a walk: its history, the `days` of it and their kinds, (HISTORY, 48), -1 before there were any; `last` is the
+    day it begins on. Windows that are `alike` can be learnt for together, None only the plain way."""
+
+    window: Window
+    history: Window
+    last: int
+    days: int
+    kinds: Ints
+    alike: tuple[bytes, int] | None
 
 
 class SeasonalSettings(Settings):
@@ -85,13 +100,21 @@ class Seasonal:
             values = history.values[rows]
             days = Days.of(halves.cells(values), since) if halves.days else None
             parts.append(self._learn(values[:, columns], days, halves, {name: fact[rows] for name, fact in facts.items()}))
-        return self._fitted(history, halves, parts, _joined([part.arrays for part in parts], history, halves) | facts)
+        arrays = {name: np.concatenate([part.arrays[name] for part in parts]) for name in parts[0].arrays}
+        arrays = provisional(arrays, history.values, halves, history.index) | facts
+        return self._fitted(history, np.concatenate([part.surprise() for part in parts]), arrays)
 
     def _learn(self, values: Floats, days: Days | None, halves: HalfHours, facts: Arrays) -> Learnt:
-        return nothing(*values.shape) if days is None or not len(values) else learn(values, days, halves, facts, self._recent)
+        return (
+            nothing(*values.shape)
+            if days is None or not len(values)
+            else learn(values, days, halves, halves.kinds[None], facts, self._recent)
+        )
 
-    def _fitted(self, history: Frame, halves: HalfHours, parts: Sequence[Learnt], arrays: Arrays) -> Fitted:
-        surprise = np.concatenate([part.surprise() for part in parts])
+    def _relearnt(self, frame: Frame, history: Window, surprise: Callable[[], Floats], arrays: Arrays) -> Fitted:
+        return self._fitted(frame.within(history), surprise(), arrays)
+
+    def _fitted(self, history: Frame, surprise: Floats, arrays: Arrays) -> Fitted:
         window = Window(history.window.end - surprise.shape[1] * self.span, history.window.end, self.span)
         unknown = np.broadcast_to(np.nan, surprise.shape)
         return Fitted(
@@ -139,54 +162,105 @@ class Seasonal:
             yield from self._walk(frame, windows[first : first + each], train, facts)
 
     def _walk(self, frame: Frame, windows: Sequence[Window], train: int, facts: Arrays) -> Iterator[Stretch]:
-        """Some windows, the half-hours before which are looked at together."""
+        """Some windows, the half-hours before which are looked at together. All look back four weeks, before the first day there
+        was to days that are not there."""
         before = past(frame.window, windows[0], train)
         whole = Window(before.start, windows[-1].start, self.span)
-        halves = HalfHours.of(whole, self.calendar, len(whole) * self.span // DAY)
-        unfinished = whole.end - halves.start - halves.days * DAY
-        since = max(0, halves.days - (whole.end - windows[0].start) // DAY - REHEARSAL)
+        there = HalfHours.of(whole, self.calendar, len(whole) * self.span // DAY)
+        longer = -(-(HISTORY + 1) * DAY // self.span) * self.span
+        halves = HalfHours.of(Window(whole.start - longer, whole.end, self.span), self.calendar, there.days + HISTORY)
+        since = halves.days - (whole.end - windows[0].start) // DAY - REHEARSAL
         values = frame.values[:, whole.columns_in(frame.window)]
-        portions = _portions(len(frame.index))
-        days = [Days.of(halves.cells(values[rows]), since) for rows in portions] if halves.days else []
-        seen = Window(max(frame.window.start, windows[0].reaching_back(self.lookback).start), windows[-1].end, self.span)
-        between = self._between(seen.starts)
-        for window in windows:
-            history = frame.within(past(frame.window, window, train))
-            if not len(history.window):
-                yield Stretch(scores=unjudged(frame, window), fitted=partial(self.fit, history))
+        days = []
+        for rows in _portions(len(frame.index)):
+            cells = there.cells(values[rows])
+            absent = np.full((len(cells), HISTORY, SLOTS_PER_DAY), np.nan)
+            days.append(Days.of(np.concatenate([absent, cells], axis=1), since))
+        seen = [self._seen(frame, window, train, there, halves) for window in windows]
+        most = max(1, ROWS // max(1, len(frame.index)))
+        for alike, run in groupby(seen, key=lambda one: one.alike):
+            group = list(run)
+            if alike is None:
+                yield from refitted(self, frame, [one.window for one in group], train)
                 continue
-            last = halves.days - (whole.end - window.start) // DAY
-            count = max(0, min(HISTORY, (window.start - unfinished - history.window.start) // DAY))
-            own = halves.part(history.window, count)
-            ahead = count - min(REHEARSAL, count)
-            columns = own.columns_since(ahead)
-            parts = []
-            for number, rows in enumerate(portions):
-                part = days[number].part(last - count, last, ahead) if count else None
-                mine = {name: fact[rows] for name, fact in facts.items()}
-                parts.append(self._learn(history.values[rows, columns], part, own, mine))
-            arrays = _joined([part.arrays for part in parts], history, own) | facts
-            back = Window(max(frame.window.start, window.reaching_back(self.lookback).start), window.end, self.span)
-            there = back.columns_in(seen)
-            known = np.ones(len(frame.index), np.bool_)
-            learned = Learned.of(arrays, known, between.within(there))
-            scores = judge(frame.within(back), learned, window, self._recent)
-            yield Stretch(scores=scores, fitted=partial(self._fitted, history, own, parts, arrays))
+            for first in range(0, len(group), most):
+                yield from self._at_times(frame, group[first : first + most], days, there, halves, facts)
+
+    def _seen(self, frame: Frame, window: Window, train: int, there: HalfHours, halves: HalfHours) -> _Seen:
+        history = past(frame.window, window, train)
+        last = halves.days - (halves.window.end - window.start) // DAY
+        unfinished = there.window.end - there.start - there.days * DAY
+        count = min(HISTORY, (window.start - unfinished - history.start) // DAY)
+        kinds = halves.kinds[last - HISTORY : last].copy()
+        kinds[: HISTORY - count] = -1
+        slots = halves.slots[(last - REHEARSAL) * SLOTS_PER_DAY : last * SLOTS_PER_DAY]
+        groups = len(set(grouped_kinds(kinds).values()))
+        alike = (slots.tobytes(), groups) if len(history) and count > 0 else None
+        return _Seen(window=window, history=history, last=last, days=count, kinds=kinds, alike=alike)
+
+    def _at_times(
+        self, frame: Frame, seen: Sequence[_Seen], days: Sequence[Days], there: HalfHours, halves: HalfHours, facts: Arrays
+    ) -> Iterator[Stretch]:
+        """Windows before which the half-hours lie alike: the rows are the series at one time after the other."""
+        times, count, end = len(seen), len(frame.index), seen[-1].window.start
+        mine = halves.part(Window(end - len(halves.window) * self.span, end, self.span), HISTORY)
+        columns = mine.columns_since(HISTORY - REHEARSAL)
+        width = columns.stop - columns.start
+        starts = np.array([one.window.start - frame.window.start for one in seen]) // self.span
+        kinds = np.stack([one.kinds for one in seen])
+        parts = []
+        for part, rows in zip(days, _portions(count), strict=True):
+            before = Days.together([part.part(one.last - HISTORY, one.last, HISTORY - REHEARSAL) for one in seen])
+            for one, cells in zip(seen, before.cells.reshape(times, -1, *before.cells.shape[1:]), strict=True):
+                cells[:, : HISTORY - one.days] = np.nan
+            values = _by_time(frame.values[rows], starts - width, width)
+            own = {name: np.tile(fact[rows], times) for name, fact in facts.items()}
+            parts.append(learn(values, before, mine, kinds, own, self._recent))
+        arrays = {name: np.concatenate([part.arrays[name] for part in parts]) for name in parts[0].arrays}
+        at = [{name: array[place * count :][:count] for name, array in arrays.items()} for place in range(times)]
+        if count > LEAST_SIBLINGS:
+            for place, one in enumerate(seen):
+                history = frame.within(one.history)
+                at[place] = provisional(at[place], history.values, there.part(one.history, one.days), frame.index)
+            arrays = {name: np.concatenate([learnt[name] for learnt in at]) for name in at[0]}
+        else:
+            arrays["own"] = np.ones(times * count, np.float32)
+            at = [{**learnt, "own": arrays["own"][:count]} for learnt in at]
+        longest = max(len(one.window) for one in seen)
+        between = Between.of(
+            self.calendar, self.span, frame.window.start + (starts - self._recent) * self.span, self._recent + longest
+        )
+        known = np.ones(times * count, np.bool_)
+        learned = Learned.of(arrays | {name: np.tile(fact, times) for name, fact in facts.items()}, known, between)
+        values = _by_time(frame.values, starts - self._recent, self._recent + longest)
+        told = judge(values, learned, slice(self._recent, self._recent + longest), self._recent)
+        by_time = [array.reshape(times, count, longest) for array in told]
+        for place, one in enumerate(seen):
+            surprise, expected, lower, upper = (array[place, :, : len(one.window)] for array in by_time)
+            scores = Scores(
+                index=frame.index,
+                window=one.window,
+                surprise=surprise,
+                expected=expected,
+                lower=lower,
+                upper=upper,
+                own=at[place]["own"],
+            )
+            rehearsed = mine.columns_since(HISTORY - min(REHEARSAL, one.days))
+            past_ = partial(_rehearsal, parts, place, times, rehearsed.stop - rehearsed.start)
+            yield Stretch(scores=scores, fitted=partial(self._relearnt, frame, one.history, past_, at[place] | facts))
 
     # --- judging ------------------------------------------------------------------------------------------------------
 
     def score(self, frame: Frame, baseline: Baseline, window: Window | None = None) -> Scores:
         """Judge every bucket against its half-hour and the hour before it in the frame."""
-        learned = learned_of(frame.index, baseline, self._between(frame.window.starts))
-        return judge(frame, learned, window or frame.window, self._recent)
-
-    def _between(self, starts: Ints) -> Between:
-        """The half-hours between whose centres buckets lie, by the local clock."""
-        centres = starts + self.span // 2
-        before, after = centres - SLOT // 2, centres + SLOT // 2
-        below = self.calendar.kinds(before) * SLOTS_PER_DAY + self.calendar.slots(before)
-        above = self.calendar.kinds(after) * SLOTS_PER_DAY + self.calendar.slots(after)
-        return Between(below=below, above=above, part=self.calendar.local_seconds(before) % SLOT / SLOT)
+        window = window or frame.window
+        between = Between.of(self.calendar, self.span, np.array([frame.window.start]), len(frame.window))
+        learned = learned_of(frame.index, baseline, between)
+        surprise, expected, lower, upper = judge(frame.values, learned, window.columns_in(frame.window), self._recent)
+        return Scores(
+            index=frame.index, window=window, surprise=surprise, expected=expected, lower=lower, upper=upper, own=learned.own
+        )
 
 
 def _portions(count: int) -> list[slice]:
@@ -194,10 +268,15 @@ def _portions(count: int) -> list[slice]:
     return [slice(first, min(first + ROWS, count)) for first in range(0, max(1, count), ROWS)]
 
 
-def _joined(parts: Sequence[Arrays], history: Frame, halves: HalfHours) -> Arrays:
-    """The arrays of all rows, those of young ones blended with their siblings'."""
-    learnt = parts[0] if len(parts) == 1 else {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return provisional(learnt, history.values, halves, history.index)
+def _by_time(values: Floats, starts: Ints, width: int) -> Floats:
+    """So many columns from each of the starts on, (n_starts * n_series, width); NaN outside."""
+    return np.ascontiguousarray(laid(values, starts, width).swapaxes(0, 1)).reshape(-1, width)
+
+
+def _rehearsal(parts: Sequence[Learnt], place: int, times: int, columns: int) -> Floats:
+    """How surprising the last columns before one of the times were, of all series."""
+    each = [slice(place * (count := len(part.deviation) // times), (place + 1) * count) for part in parts]
+    return np.concatenate([part.surprise(rows, columns) for part, rows in zip(parts, each, strict=True)])
 
 
 def _build(_settings: SeasonalSettings, surroundings: Surroundings) -> Detector:

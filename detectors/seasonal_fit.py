@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from detectors.halfhours import HalfHours, between_centres
 from detectors.season import Days, learn_season
 from tocsin.calibration import Tails, exceeded, median
-from tocsin.model import Floats, Window
+from tocsin.model import Floats, Ints, Window
 from tocsin.timegrid import SLOT, SLOTS_PER_DAY, DayKind
 
 Arrays = dict[str, NDArray[Any]]
@@ -44,16 +44,19 @@ class Learnt:
     tails: Tails
     deviation: Singles
 
-    def surprise(self) -> Floats:
-        """How surprising the past was, (n_series, n_buckets)."""
-        return self.tails.surprise(self.deviation)
+    def surprise(self, rows: slice = slice(None), last: int | None = None) -> Floats:
+        """How surprising the past was, (n_series, n_buckets), or the `last` buckets of it."""
+        deviation = self.deviation[rows]
+        return self.tails.rows(rows).surprise(deviation if last is None else deviation[:, deviation.shape[1] - last :])
 
 
-def learn(values: Floats, days: Days, halves: HalfHours, facts: Mapping[str, NDArray[Any]], width: int) -> Learnt:
+def learn(values: Floats, days: Days, halves: HalfHours, kinds: Ints, facts: Mapping[str, NDArray[Any]], width: int) -> Learnt:
     """Learn from the `values` (n_series, n_buckets) that end a history, those of its days from `days.since` on; a recent
-    deviation is one of the last `width` buckets."""
+    deviation is one of the last `width` buckets. Rows may be the same series at one time after the other, with the `kinds`
+    (n_times, days, 48) of the days before each, where `halves`, but for its window, says the same of all of them."""
     centre, days = days.from_centre()
-    season = learn_season(days, halves)
+    season = learn_season(days, kinds)
+    lived = np.count_nonzero(kinds[:, days.since :, 0] >= 0, axis=1).astype(np.float32)
     columns = halves.columns_since(days.since)
     span = halves.window.span
     starts = Window(halves.window.end - values.shape[1] * span, halves.window.end, span).starts
@@ -61,7 +64,8 @@ def learn(values: Floats, days: Days, halves: HalfHours, facts: Mapping[str, NDA
     forecast = between_centres(halves.in_time(season.rehearsed, days.since), starts, span, began)
     residual = (values - centre[:, None] - forecast).astype(np.float32)
     usual = np.fmax(np.abs(centre), np.fmax.reduce(np.abs(season.table).reshape(len(centre), -1), axis=1))
-    spread = _spread(residual, usual.astype(np.float32), halves, days.since, columns)
+    lived = np.repeat(lived, len(values) // len(kinds))
+    spread = _spread(residual, usual.astype(np.float32), halves, days.since, columns, lived)
     by_time = spread[:, :, halves.slots[days.since * SLOTS_PER_DAY :]].reshape(-1, len(halves.slots) - days.since * SLOTS_PER_DAY)
     sides = between_centres(by_time, starts, span, began).astype(np.float32).reshape(len(values), 2, -1)
     z = in_spreads(residual, sides[:, 0], sides[:, 1])
@@ -97,8 +101,9 @@ def nothing(rows: int, buckets: int) -> Learnt:
     return Learnt(arrays=arrays, tails=Tails.from_array(unknown), deviation=deviation)
 
 
-def _spread(residual: Singles, usual: Singles, halves: HalfHours, first_day: int, columns: slice) -> Singles:
-    """How far values usually are above and below, per local half-hour, (n_series, 2, 48); as a standard deviation."""
+def _spread(residual: Singles, usual: Singles, halves: HalfHours, first_day: int, columns: slice, lived: Singles) -> Singles:
+    """How far values usually are above and below, per local half-hour, (n_series, 2, 48); as a standard deviation. `lived`
+    (n_series,) are the days there were."""
     size, large = exceeded(np.abs(residual), 0.5, 0.1)
     whole = np.maximum(1.4826 * size, NARROWEST / 1.645 * large)
     floor = np.fmax(1e-6 * usual, np.float32(1e-9))
@@ -118,8 +123,8 @@ def _spread(residual: Singles, usual: Singles, halves: HalfHours, first_day: int
     there = ~np.isnan(own)
     side = np.where(there, own, np.float32(0)).sum(axis=2) / np.maximum(np.count_nonzero(there, axis=2), 1)
     side = np.maximum(side, 0.3 * whole[:, None])[:, :, None]
-    days = halves.days - first_day
-    spread = (days * np.where(there, own, side) + SHRINK * side) / (days + SHRINK)
+    days, shrink = lived[:, None, None], np.float32(SHRINK)
+    spread = (days * np.where(there, own, side) + shrink * side) / (days + shrink)
     spread = np.maximum(spread, NARROWEST * side)
     spread = np.maximum(spread, 0.5 * spread[:, ::-1])
     return np.asarray(np.maximum(spread, floor[:, None, None]), np.float32)
@@ -199,6 +204,7 @@ def _slope(recent: Singles, clipped: Singles, z: Singles) -> Singles:
     unknown = np.isnan(z)
     if unknown.any():
         recent = np.where(unknown, np.float32(0), recent)
-    product = np.einsum("ij,ij->i", recent, clipped)
-    square = np.einsum("ij,ij->i", recent, recent)
+    # In double precision it is the same number however many unknown ones are before.
+    product = np.einsum("ij,ij->i", recent, clipped, dtype=np.float64)
+    square = np.einsum("ij,ij->i", recent, recent, dtype=np.float64)
     return np.asarray(np.clip(product / np.maximum(square, 1e-9), 0.0, 1.0), np.float32)

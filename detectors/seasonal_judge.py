@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from detectors.learnt import learnt_of
 from detectors.seasonal_fit import beyond, clip, in_spreads, recent_deviation
 from tocsin.calibration import Tails
-from tocsin.model import Baseline, Bools, Floats, Frame, Ints, Scores, SeriesIndex, Window
-from tocsin.timegrid import SLOTS_PER_DAY, DayKind
+from tocsin.model import Baseline, Bools, Floats, Ints, SeriesIndex
+from tocsin.timegrid import SLOT, SLOTS_PER_DAY, Calendar, DayKind
 
 Singles = NDArray[np.float32]
+Told = tuple[Floats, ...]
 
 BLOCK = 1 << 16
 """Values looked at together: few enough for the cache."""
@@ -28,26 +29,29 @@ MANY = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Between:
-    """The two half-hours (kind * 48 + slot) whose centres each bucket's centre lies between, and how far along; (n_buckets,)."""
+    """The half-hours (kind * 48 + slot) that buckets lie among, `used` (n_times, n_half_hours) in order of time; of each bucket
+    (n_buckets,) the place there of the one whose centre is `below` its own, the next being above, and how far along it is."""
 
+    used: Ints
     below: Ints
-    above: Ints
-    part: Floats
+    part: Singles
 
-    @property
-    def used(self) -> tuple[Ints, Ints]:
-        """The half-hours that are asked for, and the place of each one asked for among them, first all those below."""
-        return np.unique(np.concatenate([self.below, self.above]), return_inverse=True)
-
-    def within(self, columns: slice) -> Between:
-        """Those of these buckets."""
-        return Between(below=self.below[columns], above=self.above[columns], part=self.part[columns])
+    @classmethod
+    def of(cls, calendar: Calendar, span: int, starts: Ints, count: int) -> Between:
+        """So many buckets from each of the starts (n_times,) on, which lie the same way in their half-hours."""
+        first = starts + span // 2 - SLOT // 2
+        into = int(calendar.local_seconds(first[:1])[0]) % SLOT
+        along = into + span * np.arange(count)
+        half_hours = np.arange((into + span * max(0, count - 1)) // SLOT + 2)
+        instants = (first - into)[:, None] + SLOT * half_hours
+        used = calendar.kinds(instants) * SLOTS_PER_DAY + calendar.slots(instants)
+        return cls(used=used, below=along // SLOT, part=(along % SLOT / SLOT).astype(np.float32))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Learned:
     """What was learnt, by the rows of a frame, (n_series,) each unless it says otherwise; `season` (half-hours, n_series) and
-    `spread` (half-hours, 2, n_series) hold the half-hours that are asked for, `below` and `above` the place of each bucket's."""
+    `spread` (half-hours, 2, n_series) hold the half-hours that are asked for, see `Between`."""
 
     centre: Floats
     follow: Singles
@@ -63,15 +67,13 @@ class Learned:
     season: Singles
     spread: Singles
     below: Ints
-    above: Ints
     part: Singles
 
     @classmethod
     def of(cls, own: dict[str, NDArray[Any]], there: Bools, between: Between) -> Learned:
-        """For the buckets of `between`; of rows that are not `there` nothing is known."""
-        used, places = between.used
+        """For the buckets of `between`, the rows being the series at one of its times after the other; of rows that are not
+        `there` nothing is known."""
         tails = Tails.from_array(own["tails"])
-        count = len(between.part)
         season = own["season"].reshape(len(there), len(DayKind) * SLOTS_PER_DAY)
         return cls(
             centre=own["centre"],
@@ -85,12 +87,20 @@ class Learned:
             least=own["least"].astype(np.float32),
             judged=~np.isnan(tails.far) & there,
             own=own.get("own"),
-            season=np.ascontiguousarray(season[:, used].T),
-            spread=np.ascontiguousarray(own["spread"][:, :, used % SLOTS_PER_DAY].transpose(2, 1, 0)),
-            below=places[:count],
-            above=places[count:],
-            part=between.part.astype(np.float32),
+            season=np.ascontiguousarray(_chosen(season, between.used).T),
+            spread=np.ascontiguousarray(_chosen(own["spread"], between.used % SLOTS_PER_DAY).transpose(2, 1, 0)),
+            below=between.below,
+            part=between.part,
         )
+
+
+def _chosen(table: Singles, columns: Ints) -> Singles:
+    """Those columns of `table` (n_times * n_series, ..., n) that are asked for at each time, (n_times, n_columns)."""
+    if len(columns) == 1:
+        return table[..., columns[0]]
+    rows = len(table) // len(columns)
+    places = np.repeat(columns, rows, axis=0).reshape(len(table), *(1,) * (table.ndim - 2), -1)
+    return np.take_along_axis(table, places, axis=-1)
 
 
 _remembered: dict[int, tuple[weakref.ref[Baseline], SeriesIndex, bytes, Learned]] = {}
@@ -102,40 +112,36 @@ def learned_of(index: SeriesIndex, baseline: Baseline, between: Between) -> Lear
     Nothing but time is lost when it is not remembered: bringing the few half-hours that a tick asks for together, out of all
     that were learnt, takes longer than judging, and the next tick asks for the same ones.
     """
-    used, places = between.used
-    asked, key = used.tobytes(), id(baseline)
+    asked, key = between.used.tobytes(), id(baseline)
     known = _remembered.get(key)
     if known is None or known[0]() is not baseline or known[2] != asked or known[1] != index:
         learned = Learned.of(*learnt_of(index, baseline), between)
         if len(index) >= MANY:
             _remembered[key] = weakref.ref(baseline, lambda _: _remembered.pop(key, None)), index, asked, learned
         return learned
-    count = len(between.part)
-    return replace(known[3], below=places[:count], above=places[count:], part=between.part.astype(np.float32))
+    return replace(known[3], below=between.below, part=between.part)
 
 
-def judge(frame: Frame, learned: Learned, window: Window, width: int) -> Scores:
-    """Judge the buckets of `window`; a recent deviation is one of the `width` buckets before."""
-    columns = window.columns_in(frame.window)
+def judge(values: Floats, learned: Learned, columns: slice, width: int) -> Told:
+    """Surprise, expected, lower and upper of those columns of `values` (n_series, n_buckets); a recent deviation is one of the
+    `width` buckets before."""
     first = max(0, columns.start - width)
-    shape = len(frame.index), len(window)
-    surprise, expected, lower, upper = (np.empty(shape) for _ in range(4))
+    told = tuple(np.empty((len(values), columns.stop - columns.start)) for _ in range(4))
     each = max(1, BLOCK // max(1, columns.stop - first))
-    for start in range(0, len(frame.index), each):
+    for start in range(0, len(values), each):
         rows = slice(start, start + each)
-        values = frame.values[rows, first : columns.stop].T
-        told = _judge(values, learned, rows, slice(first, columns.stop), columns.start - first, width)
-        for array, part in zip((surprise, expected, lower, upper), told, strict=True):
+        found = _judge(
+            values[rows, first : columns.stop].T, learned, rows, slice(first, columns.stop), columns.start - first, width
+        )
+        for array, part in zip(told, found, strict=True):
             array[rows] = part.T
     if not learned.judged.all():
-        for array in (surprise, expected, lower, upper):
+        for array in told:
             array[~learned.judged] = np.nan
-    return Scores(
-        index=frame.index, window=window, surprise=surprise, expected=expected, lower=lower, upper=upper, own=learned.own
-    )
+    return told
 
 
-def _judge(values: Floats, of: Learned, rows: slice, buckets: slice, skipped: int, width: int) -> tuple[Floats, ...]:
+def _judge(values: Floats, of: Learned, rows: slice, buckets: slice, skipped: int, width: int) -> Told:
     """Surprise, expected, lower and upper of the buckets behind the `skipped` ones, which are only looked back at."""
     location = _between(of.season[:, rows], of, buckets)
     sides = _between(of.spread[:, :, rows], of, buckets)
@@ -171,7 +177,7 @@ def _judge(values: Floats, of: Learned, rows: slice, buckets: slice, skipped: in
 def _between(table: Singles, of: Learned, buckets: slice) -> Singles:
     """`table` (half-hours, ...) between two half-hours per bucket, (n_buckets, ...)."""
     found, part = table[of.below[buckets]], of.part[buckets].reshape(-1, *(1,) * (table.ndim - 1))
-    rise = table[of.above[buckets]]
+    rise = table[of.below[buckets] + 1]
     rise -= found
     rise *= part
     found += rise
