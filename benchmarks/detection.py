@@ -21,8 +21,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
+from detectors.change import Change
 from detectors.forest import Forest
+from detectors.level import Level
 from detectors.logs import Logs
+from detectors.novelty import Novelty
 from detectors.outliers import Outlier
 from detectors.pca import Pca
 from detectors.peers import Peers
@@ -31,9 +34,9 @@ from detectors.silence import Silence
 from tocsin.model import Baseline, Floats, Frame, Ints, Scores, SeriesIndex, SeriesKey, Window
 from tocsin.timegrid import DAY, Calendar
 
-SPAN, DAYS, METRICS = 300, 14, 10
+SPAN, DAYS, METRICS = 300, 28, 10
 BUCKETS = DAYS * DAY // SPAN
-FEW = 5
+FEW = 10
 """Components that are learnt by us, and asked one by one of the libraries."""
 
 
@@ -78,7 +81,8 @@ def of_series(name: str, detector: Any, components: int, values: Floats, metric:
     rows = np.arange(len(many)) % len(few)
     one = Window(DAYS * DAY, DAYS * DAY + SPAN, SPAN)
     frame = one.reaching_back(detector.lookback)
-    ahead = Frame.of(many, frame, values[rows][:, : len(frame)])
+    # As a shard remembers them: each bucket in one piece.
+    ahead = Frame.of(many, frame, np.asfortranarray(values[rows][:, : len(frame)]))
     baseline = spread_out(learnt, many, rows)
     detector.score(ahead, baseline, one)
     return name, learning * 1e3, cpu(lambda: detector.score(ahead, baseline, one)) * 1e3
@@ -160,6 +164,9 @@ def main() -> None:
     calendar = Calendar("Europe/Paris")
     series = [
         of_series("seasonal", Seasonal(calendar=calendar, span=SPAN), components, values, "m"),
+        of_series("novelty", Novelty(calendar=calendar, span=SPAN), components, values, "m"),
+        of_series("change", Change(calendar=calendar, span=SPAN), components, values, "m"),
+        of_series("level", Level(calendar=calendar, span=SPAN), components, values, "m"),
         of_series("silence", Silence(span=SPAN, calendar=calendar), components, values, "m"),
         of_series("pca", Pca(span=SPAN), components, values, "m"),
         of_series("peers", Peers(span=SPAN), components, values, "m"),
