@@ -26,7 +26,7 @@ from tocsin.model import Anomaly, Bools, Floats, Frame, Fused, Incident, Metric,
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rules:
-    """When an incident opens, gets worse, gets better and closes. Lengths are in buckets, `recent`/`reopen` in seconds.
+    """When an incident opens, gets worse, gets better and closes. Lengths are in buckets, `reopen` in seconds.
 
     At the defaults a single spike opens nothing; false buckets that come by themselves, one in three thousand, open an
     incident in ten years of one-minute buckets; a lasting trouble opens in its second bucket.
@@ -40,7 +40,6 @@ class Rules:
     close_of: int = 4
     critical_surprise: float = 6.0
     better_buckets: int = 3
-    recent: int = 30 * 60
     reopen: int = 2 * 3600
     flap_times: int = 3
     flap_within: int = 2 * 3600
@@ -54,8 +53,8 @@ class Rules:
             raise ValueError(f"close.surprise {self.close_surprise:g} is above open.surprise {self.open_surprise:g}")
         if self.critical_surprise < self.open_surprise:
             raise ValueError(f"critical.surprise {self.critical_surprise:g} is below open.surprise {self.open_surprise:g}")
-        if self.better_buckets < 1 or self.recent < 0 or self.reopen < 0:
-            raise ValueError("better_buckets must be at least 1, recent and reopen cannot be negative")
+        if self.better_buckets < 1 or self.reopen < 0:
+            raise ValueError("better_buckets must be at least 1, reopen cannot be negative")
         if self.flap_times < 1 or self.flap_within < 0 or self.flap_calm < 0:
             raise ValueError("flap_times must be at least 1, flap_within and flap_calm cannot be negative")
 

@@ -117,9 +117,6 @@ class Alert(Settings):
     open: Open = Field({}, validate_default=True)
     close: Close = Field({}, validate_default=True)
     critical: Critical = Field({}, validate_default=True)
-    recent: Annotated[Duration, between("0s", "30d")] = Field(
-        spell_duration(_RULES.recent), validate_default=True, description="How long a surprise is remembered as known."
-    )
     reopen: Annotated[Duration, between("0s", "7d")] = Field(
         spell_duration(_RULES.reopen), validate_default=True, description="So soon after it, the same incident goes on."
     )
@@ -174,7 +171,6 @@ class Alert(Settings):
             close_buckets=self.close.buckets,
             close_of=self.close.of,
             critical_surprise=self.critical.surprise,
-            recent=self.recent,
             reopen=self.reopen,
             flap_times=self.flapping.times,
             flap_within=self.flapping.within,

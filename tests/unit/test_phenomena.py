@@ -1,7 +1,7 @@
 """What happens in a machine room, and what the person on call expects to hear of it, at default settings.
 
-Every test lets a small park live: four weeks or more to learn from, then the days that matter, learnt again every six hours
-as the daemon does (once a day where weeks go by), scored, fused and judged by the default detectors and rules.
+Every test lets a small park live: four weeks or more to learn from, then the days that matter, learnt again once a day as the
+daemon does, scored, fused and judged by the default detectors and rules.
 """
 
 from __future__ import annotations
@@ -54,7 +54,6 @@ class Park:
     seed: int = 1
     shape: Callable[[Park], Floats] | None = None
     besides: tuple[str, ...] = ()
-    every: int = 6 * HOUR
 
     def __post_init__(self) -> None:
         self.start = epoch(self.live)
@@ -107,7 +106,7 @@ class Park:
             metrics=METRICS,
             template=Template(thresholds={}),
             train=self.past * DAY,
-            every=self.every,
+            every=DAY,
             start=self.start,
         )
         return Life(start=self.start, incidents=past.incidents)
@@ -224,7 +223,7 @@ def test_an_ordinary_new_host_wakes_nobody_and_its_trouble_is_told_of_from_its_s
         life = park.lived()
         assert early(life, 34, 1, node=3) == troubled
         assert len(life.alarms()) == troubled
-        assert all(0.3 < part.own < 0.45 for one in life.incidents for part in one.anomalies), "28 of 76 hours are its own"
+        assert all(0.2 < part.own < 0.35 for one in life.incidents for part in one.anomalies), "18 of 66 hours are its own"
 
 
 # --- what somebody must hear of -------------------------------------------------------------------------------------------
@@ -300,7 +299,7 @@ def test_a_leak_stays_told_of_until_the_memory_is_full() -> None:
 
 
 def test_a_deployment_that_changes_the_level_for_good_is_told_of_once_and_adopted_in_ten_days() -> None:
-    park = Park(live="2026-06-08T00:00+02:00", days=13, every=DAY)
+    park = Park(live="2026-06-08T00:00+02:00", days=13)
     park.values[park.row("latency"), park.at(30, 24 * 13)] *= 1.8
     life = park.lived()
     assert early(life, 30, 1)

@@ -70,7 +70,7 @@ _VALUES: st.SearchStrategy[Any] = st.recursive(
 )
 _KEYS = """
 component_type timezone calendar calendar.holidays every delay static detect detect.0 detect.1.half_life
-alert alert.recent alert.open alert.open.of alert.close alert.critical alert.to alert.to.host
+alert alert.reopen alert.open alert.open.of alert.close alert.critical alert.to alert.to.host
 collect collect.0 collect.0.every collect.0.columns collect.0.metrics collect.0.metrics.hits collect.0.metrics.hits.upper
 """
 
