@@ -7,8 +7,10 @@ later one counts).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,8 @@ from detectors.medians import middle
 from tocsin.calibration import median
 from tocsin.model import Floats, Ints, Window
 from tocsin.timegrid import DAY, SLOT, SLOTS_PER_DAY, Calendar
+
+N = TypeVar("N", bound=np.floating)
 
 FEW = 7
 """Up to so many buckets of a half-hour, their median is found by comparing; beyond, by sorting."""
@@ -92,13 +96,25 @@ class HalfHours:
         if not self.days:
             return np.empty((len(values), 0, SLOTS_PER_DAY))
         columns = self.columns_since(0)
-        flat = _medians(self.grouped(values[:, columns], columns, 0))
-        return np.where(self.places < 0, np.nan, flat[:, self.places])
+        return self.by_day(_medians(self.grouped(values[:, columns], columns, 0)), 0)
+
+    def by_day(self, table: NDArray[N], day: int) -> NDArray[N]:
+        """`table` (..., half-hours from day `day` on) by local half-hour, (..., days, 48); NaN where there is none."""
+        places = self.places[day:] - day * SLOTS_PER_DAY
+        return np.where(self.places[day:] < 0, table.dtype.type(np.nan), table[..., np.maximum(places, 0)])
 
     def in_time(self, table: NDArray[np.floating], day: int) -> NDArray[np.floating]:
         """`table` (n_series, days from `day` on, 48) put back in order of time, (n_series, half-hours)."""
         days = np.repeat(np.arange(self.days - day), SLOTS_PER_DAY)
         return table[:, days, self.slots[day * SLOTS_PER_DAY :]]
+
+
+def at_times(halves: Sequence[HalfHours], rows: NDArray[N], act: Callable[[HalfHours, NDArray[N]], NDArray[N]]) -> NDArray[N]:
+    """What `act` makes of rows that are the same series at one time after the other; `halves` are those of each time, or one for
+    all times."""
+    if len(halves) == 1:
+        return act(halves[0], rows)
+    return np.concatenate([act(one, part) for one, part in zip(halves, np.split(rows, len(halves)), strict=True)])
 
 
 @lru_cache(maxsize=16)

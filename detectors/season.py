@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,7 +99,7 @@ def learn_season(days: Days, kinds: Ints) -> Season:
     """Forecast the days from `days.since` on, and what follows, from days given as distances from their centre.
 
     `kinds` (n_times, days, 48) are the kinds of day, -1 of days that are not there: the rows of `days` are the series at one time
-    after the other, and as many groups of kinds are told apart at each of these times.
+    after the other. Either at all of these times there are groups of kinds to be told apart, see `tells_apart`, or at none.
     """
     actual = days.cells[:, days.since :]
     forecasts = {"level": np.broadcast_to(days.level, days.day.shape), "day": _filled(days.day, days.level)}
@@ -130,6 +131,11 @@ def grouped_kinds(kinds: Ints) -> dict[DayKind, int]:
         choices = (kind, *_NEXT_BEST[kind])
         groups[kind] = int(next((choice for choice in choices if many[choice]), DayKind.WORKING))
     return groups
+
+
+def tells_apart(kinds: Ints) -> bool:
+    """Whether some days are to be forecast from days of their kind only."""
+    return len(set(grouped_kinds(kinds).values())) > 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,13 +172,14 @@ def _per_kind(days: Days, kinds: Sequence[Kinds]) -> Cells:
     """Median over the days of the same kind before each day, where there are at least two, then over all days of each group
     of kinds, (n_series, rehearsal days + groups, 48); `kinds` one for each time."""
     smooth = days.smooth.astype(np.float32)
-    count: Ints = np.stack([one.count for one in kinds])[:, None]
+    most = max(one.groups for one in kinds)
+    count: Ints = np.stack([_filled_up(one.count, most - one.groups, 0) for one in kinds])[:, None]
     unknown = np.isnan(smooth)
     if unknown.any():
         smooth = np.where(unknown, np.float32(np.inf), smooth)
     smooth = np.ascontiguousarray(smooth.transpose(0, 2, 1))
     series = len(smooth) // len(kinds)
-    barred = np.stack([one.barred for one in kinds])[:, None]
+    barred = np.stack([_filled_up(one.barred, most - one.groups, np.inf) for one in kinds])[:, None]
     chosen = np.maximum(smooth.reshape(len(kinds), series, 1, *smooth.shape[1:]), barred)
     chosen.sort(axis=4)
     if unknown.any():
@@ -180,10 +187,15 @@ def _per_kind(days: Days, kinds: Sequence[Kinds]) -> Cells:
     places = np.broadcast_to(count, chosen.shape[:4])[..., None]
     low = np.take_along_axis(chosen, np.maximum(places - 1, 0) // 2, axis=4)[..., 0]
     high = np.take_along_axis(chosen, np.minimum(places // 2, chosen.shape[4] - 1), axis=4)[..., 0]
-    least = np.where(np.arange(chosen.shape[2]) < chosen.shape[2] - kinds[0].groups, ENOUGH_DAYS, 1)
+    least = np.where(np.arange(chosen.shape[2]) < chosen.shape[2] - most, ENOUGH_DAYS, 1)
     few = count < least[:, None]
     found = np.where(few, np.nan, 0.5 * (np.where(few, 0, low).astype(np.float64) + np.where(few, 0, high)))
     return found.reshape(len(smooth), *found.shape[2:])
+
+
+def _filled_up(array: NDArray[Any], missing: int, value: float) -> NDArray[Any]:
+    """With so many groups more, whose days nobody asks for."""
+    return np.concatenate([array, np.full((missing, *array.shape[1:]), value, array.dtype)]) if missing else array
 
 
 def previous(cells: Cells, most: int, rehearsal: int, *, whole_day: bool = False) -> Cells:

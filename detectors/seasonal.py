@@ -20,7 +20,7 @@ from detectors.businessdays import aware
 from detectors.coldstart import LEAST_SIBLINGS, provisional
 from detectors.halfhours import HalfHours
 from detectors.learnt import laid
-from detectors.season import WEEK, Days, grouped_kinds
+from detectors.season import WEEK, Days, tells_apart
 from detectors.seasonal_fit import Learnt, learn, nothing
 from detectors.seasonal_judge import Between, Learned, judge, learned_of
 from detectors.walking import past, refitted
@@ -47,14 +47,16 @@ Arrays = dict[str, NDArray[Any]]
 @dataclass(frozen=True, kw_only=True)
 class _Seen:
     """A window of a walk: its history, the `days` of it and their kinds, (HISTORY, 48), -1 before there were any; `last` is the
-    day it begins on. Windows that are `alike` can be learnt for together, None only the plain way."""
+    day it begins on, `slots` the half-hours that are rehearsed. Windows that are `alike` can be learnt for together, None only
+    the plain way."""
 
     window: Window
     history: Window
     last: int
     days: int
     kinds: Ints
-    alike: tuple[bytes, int] | None
+    slots: bytes
+    alike: bool | None
 
 
 class SeasonalSettings(Settings):
@@ -108,7 +110,7 @@ class Seasonal:
         return (
             nothing(*values.shape)
             if days is None or not len(values)
-            else learn(values, days, halves, halves.kinds[None], facts, self._recent)
+            else learn(values, days, [halves], halves.kinds[None], facts, self._recent)
         )
 
     def _relearnt(self, frame: Frame, history: Window, surprise: Callable[[], Floats], arrays: Arrays) -> Fitted:
@@ -194,17 +196,17 @@ class Seasonal:
         kinds = halves.kinds[last - HISTORY : last].copy()
         kinds[: HISTORY - count] = -1
         slots = halves.slots[(last - REHEARSAL) * SLOTS_PER_DAY : last * SLOTS_PER_DAY]
-        groups = len(set(grouped_kinds(kinds).values()))
-        alike = (slots.tobytes(), groups) if len(history) and count > 0 else None
-        return _Seen(window=window, history=history, last=last, days=count, kinds=kinds, alike=alike)
+        alike = tells_apart(kinds) if len(history) and count > 0 else None
+        return _Seen(window=window, history=history, last=last, days=count, kinds=kinds, slots=slots.tobytes(), alike=alike)
 
     def _at_times(
         self, frame: Frame, seen: Sequence[_Seen], days: Sequence[Days], there: HalfHours, halves: HalfHours, facts: Arrays
     ) -> Iterator[Stretch]:
-        """Windows before which the half-hours lie alike: the rows are the series at one time after the other."""
-        times, count, end = len(seen), len(frame.index), seen[-1].window.start
-        mine = halves.part(Window(end - len(halves.window) * self.span, end, self.span), HISTORY)
-        columns = mine.columns_since(HISTORY - REHEARSAL)
+        """Windows that are alike: the rows are the series at one time after the other."""
+        times, count, longer = len(seen), len(frame.index), len(halves.window) * self.span
+        ends = [one.window.start for one in (seen if len({one.slots for one in seen}) > 1 else seen[:1])]
+        mine = [halves.part(Window(end - longer, end, self.span), HISTORY) for end in ends]
+        columns = mine[0].columns_since(HISTORY - REHEARSAL)
         width = columns.stop - columns.start
         starts = np.array([one.window.start - frame.window.start for one in seen]) // self.span
         kinds = np.stack([one.kinds for one in seen])
@@ -246,7 +248,7 @@ class Seasonal:
                 upper=upper,
                 own=at[place]["own"],
             )
-            rehearsed = mine.columns_since(HISTORY - min(REHEARSAL, one.days))
+            rehearsed = mine[0].columns_since(HISTORY - min(REHEARSAL, one.days))
             past_ = partial(_rehearsal, parts, place, times, rehearsed.stop - rehearsed.start)
             yield Stretch(scores=scores, fitted=partial(self._relearnt, frame, one.history, past_, at[place] | facts))
 

@@ -5,18 +5,18 @@ Everything that is as long as the past itself is in single precision: distances 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.halfhours import HalfHours, between_centres
+from detectors.halfhours import HalfHours, at_times, between_centres
 from detectors.season import Days, learn_season
 from tocsin.calibration import Tails, exceeded, median
 from tocsin.model import Floats, Ints, Window
-from tocsin.timegrid import SLOT, SLOTS_PER_DAY, DayKind
+from tocsin.timegrid import DAY, SLOTS_PER_DAY, DayKind
 
 Arrays = dict[str, NDArray[Any]]
 Singles = NDArray[np.float32]
@@ -50,24 +50,31 @@ class Learnt:
         return self.tails.rows(rows).surprise(deviation if last is None else deviation[:, deviation.shape[1] - last :])
 
 
-def learn(values: Floats, days: Days, halves: HalfHours, kinds: Ints, facts: Mapping[str, NDArray[Any]], width: int) -> Learnt:
+def learn(
+    values: Floats, days: Days, halves: Sequence[HalfHours], kinds: Ints, facts: Mapping[str, NDArray[Any]], width: int
+) -> Learnt:
     """Learn from the `values` (n_series, n_buckets) that end a history, those of its days from `days.since` on; a recent
-    deviation is one of the last `width` buckets. Rows may be the same series at one time after the other, with the `kinds`
-    (n_times, days, 48) of the days before each, where `halves`, but for its window, says the same of all of them."""
+    deviation is one of the last `width` buckets. Rows may be the same series at one time after the other, whole days
+    apart, with the `kinds` (n_times, days, 48) of the days before each; `halves` are those of each time, or one for all where the
+    clocks did not change."""
     centre, days = days.from_centre()
     season = learn_season(days, kinds)
     lived = np.count_nonzero(kinds[:, days.since :, 0] >= 0, axis=1).astype(np.float32)
-    columns = halves.columns_since(days.since)
-    span = halves.window.span
-    starts = Window(halves.window.end - values.shape[1] * span, halves.window.end, span).starts
-    began = halves.start + days.since * SLOTS_PER_DAY * SLOT
-    forecast = between_centres(halves.in_time(season.rehearsed, days.since), starts, span, began)
+    window, since = halves[0].window, days.since
+    starts = Window(window.end - values.shape[1] * window.span, window.end, window.span).starts
+    began = halves[0].start + since * DAY
+    by_time = at_times(halves, season.rehearsed, lambda one, rows: one.in_time(rows, since))
+    forecast = between_centres(by_time, starts, window.span, began)
     residual = (values - centre[:, None] - forecast).astype(np.float32)
     usual = np.fmax(np.abs(centre), np.fmax.reduce(np.abs(season.table).reshape(len(centre), -1), axis=1))
     lived = np.repeat(lived, len(values) // len(kinds))
-    spread = _spread(residual, usual.astype(np.float32), halves, days.since, columns, lived)
-    by_time = spread[:, :, halves.slots[days.since * SLOTS_PER_DAY :]].reshape(-1, len(halves.slots) - days.since * SLOTS_PER_DAY)
-    sides = between_centres(by_time, starts, span, began).astype(np.float32).reshape(len(values), 2, -1)
+    spread = _spread(residual, usual.astype(np.float32), halves, since, lived)
+    by_time = at_times(halves, spread, lambda one, rows: rows[:, :, one.slots[since * SLOTS_PER_DAY :]])
+    sides = (
+        between_centres(by_time.reshape(2 * len(values), -1), starts, window.span, began)
+        .astype(np.float32)
+        .reshape(len(values), 2, -1)
+    )
     z = in_spreads(residual, sides[:, 0], sides[:, 1])
     clipped = clip(z)
     recent = recent_deviation(z, clipped, width, slice(0, z.shape[1]))
@@ -101,14 +108,14 @@ def nothing(rows: int, buckets: int) -> Learnt:
     return Learnt(arrays=arrays, tails=Tails.from_array(unknown), deviation=deviation)
 
 
-def _spread(residual: Singles, usual: Singles, halves: HalfHours, first_day: int, columns: slice, lived: Singles) -> Singles:
+def _spread(residual: Singles, usual: Singles, halves: Sequence[HalfHours], first_day: int, lived: Singles) -> Singles:
     """How far values usually are above and below, per local half-hour, (n_series, 2, 48); as a standard deviation. `lived`
     (n_series,) are the days there were."""
     size, large = exceeded(np.abs(residual), 0.5, 0.1)
     whole = np.maximum(1.4826 * size, NARROWEST / 1.645 * large)
     floor = np.fmax(1e-6 * usual, np.float32(1e-9))
     whole = np.fmax(whole, floor)
-    grouped = halves.grouped(residual, columns, first_day)
+    grouped = halves[0].grouped(residual, halves[0].columns_since(first_day), first_day)
     most = (5.0 * whole)[:, None, None]
     ones = np.ones(grouped.shape[2], np.float32)
     sums = np.stack([np.fmin(np.fmax(side, np.float32(0)), most) @ ones for side in (grouped, -grouped)], axis=1)
@@ -116,8 +123,8 @@ def _spread(residual: Singles, usual: Singles, halves: HalfHours, first_day: int
     if np.isnan(grouped).any():
         known = (~np.isnan(grouped)).astype(np.float32) @ ones
         count = np.where(known > 0, known, np.float32(np.nan))[:, None]
-    places = halves.places[first_day:] - first_day * SLOTS_PER_DAY
-    by_day = np.where(halves.places[first_day:] < 0, np.float32(np.nan), (sums / count)[:, :, np.maximum(places, 0)])
+    sums /= count
+    by_day = at_times(halves, sums, lambda one, rows: one.by_day(rows, first_day))
     near = np.concatenate([np.roll(by_day, 1, axis=3), by_day, np.roll(by_day, -1, axis=3)], axis=2)
     own = np.float32(_SIGMA) * median(near.transpose(0, 1, 3, 2))
     there = ~np.isnan(own)
