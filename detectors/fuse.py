@@ -5,11 +5,14 @@ is what an anomaly is; whom it depends on is whether the series has siblings. Wh
 the remembering detectors are its witnesses, the more so the longer its buckets are. With siblings the sharp ones are: of many
 series one is always new or on its way somewhere. There the slow ones are heard where they agree.
 
-Then the component: the mean of its largest series, a sixth of them and three at least: sensitive to one thing very wrong and to
-many a little wrong. No series counts for more than `CAP`, so that a broken one cannot own the component. Series of a component
-move together, so no formula gives this mean's distribution: it is calibrated per component on the rehearsal, on days that were
-not learnt from. A component of one series keeps that series' surprise, which is not calibrated again (measured: that loses more
-than it gains). Detectors of whole components are one more series each.
+Then its group (`detectors.groups`): metrics, counts of log lines and waits each by themselves. It is the mean of its largest
+series, a sixth of them and three at least: sensitive to one thing very wrong and to many a little wrong. No series counts for
+more than `CAP`, so that a broken one cannot own the component. Series of a component move together, so no formula gives this
+mean's distribution: it is calibrated per component and group on the rehearsal, on days that were not learnt from. Detectors of
+whole components are one more series each, of the first group.
+
+Then the component: what its groups come to, calibrated in the same way. A component of one group is that group, and one of a
+single series keeps that series' surprise, which is not calibrated again (measured: that loses more than it gains).
 """
 
 from __future__ import annotations
@@ -20,14 +23,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from detectors.coldstart import borrowed
+from detectors.groups import Batch, batches, of_several, sizes_of, worth
 from detectors.learnt import learnt_of
 from tocsin.calibration import Tails
-from tocsin.model import Baseline, Floats, Fused, Ints, Scores, SeriesIndex, Window
+from tocsin.model import KINDS, Baseline, Floats, Fused, Ints, Scores, Window
 
 CAP = 12.0
 """Surprise that one detector of one series counts for at most."""
 TOP = 6
-"""The mean is over the largest `1 / TOP` of the series, three at least."""
+"""The mean is over the largest `1 / TOP` of the series of a group, three at least."""
 AHEAD = 1.1
 """As in `detectors.seasonal`: the means of days to come are a little larger than those of the rehearsal."""
 FLATTEST = 0.3
@@ -35,7 +39,7 @@ FLATTEST = 0.3
 Its few surprises (a minute in which all series were silent at once) say little of how a tail goes on, and the mean is a
 surprise itself."""
 LEAST = 40
-"""Rehearsed buckets that a component needs to be calibrated."""
+"""Rehearsed buckets that a group, or a component, needs to be calibrated."""
 ALONE_SHORT: Mapping[str, float] = {"change": 2.0, "seasonal": 2.0}
 ALONE_LONG: Mapping[str, float] = {"novelty": 2.0, "level": 2.0, "seasonal": 0.5}
 """What detectors count for where a series has no siblings, in buckets of a minute and in those of five and longer, and in
@@ -63,29 +67,39 @@ class Fusion:
     names: Sequence[str] = ()
 
     def fit(self, rehearsals: Sequence[Scores], components: Sequence[Scores] = ()) -> Baseline:
-        """Learn how surprising a component's mean is from what its series' detectors would have said."""
+        """Learn how surprising each group's mean is from what its series' detectors would have said, and how surprising it is
+        what the groups of a component are worth together."""
         index = rehearsals[0].index
         window = _common([rehearsal.window for rehearsal in (*rehearsals, *components)])
-        tails = np.full((len(index.components), 5), np.nan, np.float32)
-        for places, rows in _by_size(index):
-            if rows.shape[1] * len(rehearsals) > 1 and len(window):
-                wholes = _wholes(components, places, window)
-                if rows.shape[1] + len(wholes) == 1:
-                    continue
-                mean = np.empty((len(places), len(window)))
-                for columns, part in _pieces(window, rows.size):
-                    members = self._members(rehearsals, rows, part)
-                    mean[:, columns] = _largest(np.concatenate([members, wholes[:, :, columns]]))[0]
-                # Where a detector of components rehearsed a sample only, so does the fusion.
-                sampled = ~np.isnan(wholes) | np.isnan(wholes).all(axis=2, keepdims=True)
-                learnt = Tails.fit(np.where(sampled.all(axis=0), mean, np.nan), LEAST)
-                tails[places] = learnt.widened(AHEAD).at_least_as_steep(np.where(learnt.far > 0, 0.0, FLATTEST)).to_array()
+        several, sizes = of_several(index), sizes_of(index)
+        apart = np.full((len(KINDS), len(several), len(window)), np.nan, np.float32)
+        sampled = np.ones(apart.shape[1:], np.bool_)
+        groups = np.full((*sizes.shape, 5), np.nan, np.float32)
+        for batch in batches(index):
+            wholes = _wholes(components if batch.first else (), batch.components, window)
+            if batch.alone and not len(wholes):
+                continue
+            mean = np.empty((len(batch.components), len(window)))
+            for columns, part in _pieces(window, batch.rows.size):
+                members = self._members(rehearsals, batch, part)
+                mean[:, columns] = _largest(np.concatenate([members, wholes[:, :, columns]]))[0]
+            # Where a detector of components rehearsed a sample only, so does the fusion.
+            rehearsed = (~np.isnan(wholes) | np.isnan(wholes).all(axis=2, keepdims=True)).all(axis=0)
+            learnt = _calibrated(np.where(rehearsed, mean, np.nan))
+            groups[batch.components, batch.kind] = learnt.to_array()
+            if not batch.single:
+                places = np.searchsorted(several, batch.components)
+                apart[batch.kind, places] = learnt.surprise(mean)
+                sampled[places] &= rehearsed
+        together = np.full((len(sizes), 5), np.nan, np.float32)
+        together[several] = _calibrated(np.where(sampled, worth(np.minimum(apart, CAP))[0], np.nan)).to_array()
+        known = [borrowed(groups[:, kind], sizes[:, kind]) for kind in range(len(KINDS))]
         return Baseline(
             detector="fusion",
             index=index.by_component,
             trained_on=window,
-            arrays={"tails": borrowed(tails, np.diff(np.r_[index.component_starts, len(index)]))},
-            facts={"format": 2, "cap": CAP, "top": TOP, "detectors": list(self.names)},
+            arrays={"groups": np.stack(known, axis=1), "together": together},
+            facts={"format": 3, "cap": CAP, "top": TOP, "detectors": list(self.names)},
         )
 
     def fuse(self, scores: Sequence[Scores], baseline: Baseline, components: Sequence[Scores] = ()) -> Fused:
@@ -93,28 +107,43 @@ class Fusion:
         judged series, or that was not learnt, is not judged."""
         index, window = scores[0].index, scores[0].window
         own, known = learnt_of(index.by_component, baseline)
+        if "groups" not in own:
+            # Of format 2, which calibrated all series as one: it serves each group until they are learnt anew.
+            own = {"groups": np.repeat(own["tails"][:, None], len(KINDS), axis=1), "together": np.full_like(own["tails"], np.nan)}
         fused = np.full((len(known), len(window)), np.nan)
         share = np.zeros((len(index), len(window)))
-        for places, rows in _by_size(index):
-            for columns, part in _pieces(window, rows.size):
-                members, wholes = self._members(scores, rows, part), _wholes(components, places, part)
-                if len(members) + len(wholes) == 1:
+        several = of_several(index)
+        apart = np.full((len(KINDS), len(several), len(window)), np.nan)
+        for batch in batches(index):
+            places = batch.components if batch.single else np.searchsorted(several, batch.components)
+            for columns, part in _pieces(window, batch.rows.size):
+                members = self._members(scores, batch, part)
+                wholes = _wholes(components if batch.first else (), batch.components, part)
+                if batch.alone and not len(wholes):
                     result = members[0]
                     parts = np.where(np.isnan(members), 0.0, 1.0)
                 else:
                     everybody = np.concatenate([members, wholes])
                     mean, edge = _largest(everybody)
-                    tails = Tails.from_array(own["tails"][places])
-                    result = np.where(known[places][:, None], tails.surprise(mean), np.nan)
+                    tails = Tails.from_array(own["groups"][batch.components, batch.kind])
+                    result = np.where(known[batch.components][:, None], tails.surprise(mean), np.nan)
                     parts = _of_series(_parts(everybody, edge)[: len(members)], members)
                     np.copyto(parts, 0.0, where=np.isnan(result))
-                fused[places, columns] = result
-                share[rows.T, columns] = parts
+                (fused if batch.single else apart[batch.kind])[places, columns] = result
+                share[batch.rows.T, columns] = parts
+        if len(several):
+            come_to, parts = worth(np.minimum(apart, CAP))
+            tails = Tails.from_array(own["together"][several])
+            # A component that came later than its siblings has borrowed what is known of each group, and no more.
+            fused[several] = np.where(np.isnan(tails.far)[:, None], come_to, tails.surprise(come_to))
+            of_group = _of_series(parts, apart)
+            rows = np.flatnonzero(np.isin(index.component_of, several))
+            share[rows] *= of_group[index.kinds[rows], np.searchsorted(several, index.component_of[rows])]
         return Fused(index=index, window=window, surprise=fused, share=share)
 
-    def _members(self, scores: Sequence[Scores], rows: Ints, window: Window) -> Floats:
-        """What is said of each series of components of one size, (n_series of one, n_components, n_buckets)."""
-        alone = rows.shape[1] == 1
+    def _members(self, scores: Sequence[Scores], batch: Batch, window: Window) -> Floats:
+        """What is said of each series of groups of one size, (n_series of one, n_groups, n_buckets)."""
+        rows, alone = batch.rows, batch.alone
         if len(scores) == 1:
             return np.asarray(_said(scores[0], rows, window), np.float64)
         short = min(1.0, max(0.0, (LONG - window.span) / (LONG - SHORT)))
@@ -161,7 +190,7 @@ def _pieces(window: Window, rows: int) -> Iterator[tuple[slice, Window]]:
 
 
 def _said(scores: Scores, rows: Ints, window: Window) -> Floats:
-    """The surprises of components of one size, (n_series of one, n_components, n_buckets); a view where that is all."""
+    """The surprises of groups of one size, (n_series of one, n_groups, n_buckets); a view where that is all."""
     surprise = scores.surprise[:, window.columns_in(scores.window)]
     if rows.size == len(surprise):
         return surprise.reshape(*rows.shape, len(window)).transpose(1, 0, 2)
@@ -179,12 +208,10 @@ def _wholes(components: Sequence[Scores], places: Ints, window: Window) -> Float
     return np.stack([np.asarray(one.surprise[places][:, window.columns_in(one.window)], np.float64) for one in components])
 
 
-def _by_size(index: SeriesIndex) -> Iterator[tuple[Ints, Ints]]:
-    """Components of equal size together: their positions (n,), and the rows of each (n, size)."""
-    sizes = np.diff(np.r_[index.component_starts, len(index)])
-    for size in np.unique(sizes):
-        components = np.flatnonzero(sizes == size)
-        yield components, index.component_starts[components][:, None] + np.arange(size)
+def _calibrated(values: Floats) -> Tails:
+    """How rare values (n, n_buckets) are that are surprises, or means of them."""
+    learnt = Tails.fit(values, LEAST)
+    return learnt.widened(AHEAD).at_least_as_steep(np.where(learnt.far > 0, 0.0, FLATTEST))
 
 
 def _of_series(parts: Floats, members: Floats) -> Floats:

@@ -108,6 +108,10 @@ def whole(name: str, metrics: Container[str]) -> str:
     return base if name not in metrics and name.endswith("]") and base else name
 
 
+KINDS = ("", "log.", "request.wait")
+"""How the names of metrics begin that are another kind of series: measured values, counts of log lines, waits in logs."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class SeriesKey:
     """A metric of a component."""
@@ -182,6 +186,15 @@ class SeriesIndex(Sequence[SeriesKey]):
         """A number for each row's metric name, the same in every process and never 0, (n_series,)."""
         names = {metric: max(1, zlib.crc32(metric.encode())) for metric in {key.metric for key in self.keys}}
         return np.fromiter((names[key.metric] for key in self.keys), np.uint32, len(self))
+
+    @cached_property
+    def kinds(self) -> NDArray[np.uint8]:
+        """Which of `KINDS` each row is, as its metric's name tells, (n_series,)."""
+        kind = {
+            metric: next((place for place, prefix in enumerate(KINDS) if prefix and metric.startswith(prefix)), 0)
+            for metric in {key.metric for key in self.keys}
+        }
+        return np.fromiter((kind[key.metric] for key in self.keys), np.uint8, len(self))
 
     @cached_property
     def rows(self) -> Mapping[SeriesKey, int]:

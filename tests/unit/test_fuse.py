@@ -98,7 +98,7 @@ def test_what_is_fused_piece_by_piece_is_what_is_fused_at_once(seed: int, series
     whole = Fusion().fuse(said, learnt)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("detectors.fuse.CELLS", 7 * series)
-        np.testing.assert_array_equal(Fusion().fit(said).arrays["tails"], learnt.arrays["tails"])
+        np.testing.assert_array_equal(Fusion().fit(said).arrays["groups"], learnt.arrays["groups"])
         pieces = Fusion().fuse(said, learnt)
     np.testing.assert_array_equal(pieces.surprise, whole.surprise)
     np.testing.assert_array_equal(pieces.share, whole.share)
