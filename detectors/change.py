@@ -287,8 +287,10 @@ def recent_mean(values: Floats, first: int = 0) -> Floats:
     weight = _weighted(np.ones((1, values.shape[1])), first)
     mean = _weighted(values, first)
     mean /= np.where(weight > 0, weight, np.nan)
-    holes = np.flatnonzero(np.isnan(mean).any(axis=1))
-    if len(holes):
+    incomplete = np.isnan(mean).any(axis=1)
+    if incomplete.any():
+        # What one bucket lacks most series often lack: all of them are then worked on where they lie.
+        holes = slice(None) if incomplete.mean() > 0.5 else np.flatnonzero(incomplete)
         some = values[holes]
         known = ~np.isnan(some)
         total, weight = _weighted(np.where(known, some, 0.0), first), _weighted(known.astype(np.float64), first)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
+from statistics import median
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -448,3 +449,65 @@ def naive_between_centres(table: list[float], start: int, span: int, first: int)
     place = min(max((start + span / 2 - first) / 1800 - 0.5, 0.0), len(table) - 1.0)
     below = min(int(place), max(0, len(table) - 2))
     return table[below] + (place - below) * (table[min(below + 1, len(table) - 1)] - table[below])
+
+
+# --- jumps --------------------------------------------------------------------------------------------------------------
+
+
+def naive_told(surprises: list[float], at: int, span: int) -> float:
+    """What `change` tells of a bucket: half the mean of its surprise and the two before it, half the largest of its own and the
+    news of the last ten minutes, which fades to half in 400 seconds. None counts more than 12, unknown ones nothing."""
+    if math.isnan(surprises[at]):
+        return math.nan
+    lately = [0.0 if math.isnan(one) else min(one, 12.0) for one in surprises[: at + 1]][::-1]
+    held = [one * 0.5 ** (back * span / 400) for back, one in enumerate(lately) if back * span <= 600 and one >= 3]
+    return (sum(lately[:3]) / 3 + max([lately[0], *held])) / 2
+
+
+def naive_noise(past: list[float], slots: list[int], span: int) -> list[float]:
+    """Square root of how much each local half-hour and its two neighbours move in proportion to all, 0.3 at least; what is more
+    than four times the mean counts as that, and the mean is taken twice so. 1 with less than a day of known values."""
+    known = [value for value in past if not math.isnan(value)]
+    if span > 1800 or len(known) < 86_400 // span or not any(known):
+        return [1.0] * 48
+    ceiling = math.inf
+    for _ in range(2):
+        ceiling = 4 * sum(min(value, ceiling) for value in known) / len(known)
+    overall = sum(min(value, ceiling) for value in known) / len(known)
+    means = []
+    for slot in range(48):
+        here = [min(value, ceiling) for value, of in zip(past, slots, strict=True) if of == slot and not math.isnan(value)]
+        means.append(sum(here) / len(here) if here else overall)
+    near = [(means[slot - 1] + means[slot] + means[(slot + 1) % 48]) / 3 for slot in range(48)]
+    return [max(0.3, math.sqrt(one / overall)) for one in near]
+
+
+def naive_jump(past: list[float], slots: list[int], span: int, distance: float, slot: int) -> float:
+    """Surprise of a distance in a local half-hour, for a series that stands alone, after these distances in these half-hours."""
+    noise = naive_noise(past, slots, span)
+    past = [value / noise[of] for value, of in zip(past, slots, strict=True)]
+    distance /= noise[slot]
+    known = sorted((value for value in past if not math.isnan(value)), reverse=True)
+    n, some = len(known), sum(value > 0 for value in known)
+    if n < 40 or math.isnan(distance):
+        return math.nan
+    far = known[min(n, math.ceil(0.05 * (n + 1))) - 1]
+    if distance <= far:
+        return naive_tail(past, 40, distance)
+    last = -math.log10(0.05 if far > 0 else min(0.05, (some + 1) / (n + 1)))
+    pooled = 2 * (naive_tail(past, 40, far + 1) - naive_tail(past, 40, far + 0.5))
+    blocks = [past[max(0, end - 150) : end] for end in range(len(past), 0, -150)]
+    for each in (4, 3, 2, 1):
+        largest, sizes = [], []
+        for first in range(0, len(blocks) - each + 1, each):
+            parts = [[value for value in block if not math.isnan(value)] for block in blocks[first : first + each]]
+            if min(map(len, parts)) >= 75:
+                largest.append(max(map(max, parts)))
+                sizes.append(sum(map(len, parts)))
+        if len(largest) >= 4 and some and median(largest) > far:
+            orders = max(0.3, math.log10(sum(sizes) / len(sizes) / math.log(2)) - last)
+            return min(300.0, last + orders * (distance - far) / max(median(largest) - far, far / 12))
+    body = sum(min(value, far) for value in known) / n
+    outright = max(pooled, 1 / (math.log(10) * body) if body else 0.0)
+    limit = far + (max(0.0, 3 - last) / pooled if pooled else math.inf)
+    return min(300.0, last + pooled * (distance - far) + (outright - pooled) * max(0.0, distance - limit))

@@ -205,7 +205,8 @@ class Detector(Protocol):
         ...
 
     def fit(self, history: Frame) -> Fitted:
-        """Learn every row from its own history. Rows with too little history get a baseline that judges nothing."""
+        """Learn every row from its own history, and from whether its component has other rows. Rows with too little history get a
+        baseline that judges nothing."""
         ...
 
     def score(self, frame: Frame, baseline: Baseline, window: Window | None = None) -> Scores:

@@ -10,18 +10,22 @@ from hypothesis.extra import numpy as arrays
 
 from detectors.change import CAP, MEMORY, TOGETHER, Change, recent_mean
 from detectors.walking import refitted
-from tests.naive import naive_recent_mean, same_fitted, same_scores
+from tests.naive import naive_recent_mean, naive_told, same_fitted, same_scores
 from tocsin.model import Direction, Floats, Frame, Metric, Scores, SeriesIndex, SeriesKey, Window
-from tocsin.timegrid import DAY
+from tocsin.timegrid import DAY, Calendar
 
 SPAN = 60
 T0 = 1_767_225_600
+MARCH = T0 + 64 * DAY
 WEEK = 7 * 1440
 FEW = st.one_of(st.floats(-1e6, 1e6), st.just(np.nan))
+SURPRISES = st.one_of(st.floats(0, 2), st.floats(2.5, 20), st.just(np.nan))
 
 
-def frame(values: Floats, metric: str = "cpu") -> Frame:
-    index = SeriesIndex(SeriesKey(f"web{row}", metric) for row in range(len(values)))
+def frame(values: Floats, *, siblings: bool = False) -> Frame:
+    """Each row a component of its own, or all of them the metrics of one."""
+    keys = (SeriesKey("web", f"cpu{row}") if siblings else SeriesKey(f"web{row}", "cpu") for row in range(len(values)))
+    index = SeriesIndex(keys)
     return Frame.of(index, Window(T0, T0 + values.shape[1] * SPAN, SPAN), values)
 
 
@@ -29,9 +33,9 @@ def noise(rows: int = 1, buckets: int = WEEK) -> Floats:
     return 50 + np.random.default_rng(3).standard_normal((rows, buckets))
 
 
-def judged(values: Floats, live: int, metrics: dict[str, Metric] | None = None) -> Scores:
+def judged(values: Floats, live: int, metrics: dict[str, Metric] | None = None, *, siblings: bool = False) -> Scores:
     """What is said of the last `live` buckets after having learnt from the others."""
-    whole = frame(values)
+    whole = frame(values, siblings=siblings)
     detector = Change(span=SPAN, metrics=metrics or {})
     cut = T0 + (values.shape[1] - live) * SPAN
     baseline = detector.fit(whole.within(Window(T0, cut, SPAN))).baseline
@@ -62,8 +66,18 @@ def test_what_is_only_rounding_is_no_change() -> None:
     assert judged(values, 500).surprise.max() == 0
 
 
-@pytest.mark.parametrize(("span", "start", "every"), [(300, 0, DAY), (3600, 9 * DAY, DAY), (600, 3 * DAY + 4200, 6 * 3600)])
-def test_going_through_a_past_says_what_learning_anew_each_time_says(span: int, start: int, every: int) -> None:
+@pytest.mark.parametrize(
+    ("span", "start", "every", "single"),
+    [
+        (60, 15 * DAY, DAY, 2),
+        (300, 0, DAY, 2),
+        (300, 16 * DAY, DAY, 5),
+        (3600, 9 * DAY, DAY, 5),
+        (600, 3 * DAY + 4200, 6 * 3600, 0),
+    ],
+)
+def test_going_through_a_past_says_what_learning_anew_each_time_says(span: int, start: int, every: int, single: int) -> None:
+    """So many series stand alone, the others are siblings; clocks are set forward in the fourth week."""
     rng = np.random.default_rng(span)
     buckets = 33 * DAY // span
     values = np.array([[50.0], [1e9], [3.0], [0.0], [7.1]]) + np.cumsum(rng.standard_normal((5, buckets)), axis=1)
@@ -71,9 +85,11 @@ def test_going_through_a_past_says_what_learning_anew_each_time_says(span: int, 
     values[4] = 7.1
     values[0, 100:400] = values[1, -3 * DAY // span :] = np.nan
     values[:2, rng.integers(0, buckets, 200)] = np.nan
-    index = SeriesIndex([SeriesKey(f"web{row}", "cpu" if row else "free") for row in range(5)])
-    whole = Frame.of(index, Window(T0 + 4200, T0 + 4200 + buckets * span, span), values)
-    detector = Change(span=span, metrics={"free": Metric(name="free", direction=Direction.LOW, min_deviation=0.5)})
+    index = SeriesIndex(SeriesKey(f"web{min(row, single)}", f"cpu{row}" if row else "free") for row in range(5))
+    begin = MARCH + 4200
+    whole = Frame.of(index, Window(begin, begin + buckets * span, span), values)
+    metrics = {"free": Metric(name="free", direction=Direction.LOW, min_deviation=0.5)}
+    detector = Change(span=span, metrics=metrics, calendar=Calendar("Europe/Paris"))
     firsts = range(whole.window.start + start, whole.window.end, every)
     windows = [Window(one, min(one + every, whole.window.end), span) for one in firsts]
     for train in (28 * DAY, 10 * DAY):
@@ -84,20 +100,46 @@ def test_going_through_a_past_says_what_learning_anew_each_time_says(span: int, 
                 same_fitted(said.fitted(), wanted.fitted())
 
 
-def test_a_step_is_surprising_at_once_more_so_in_the_third_bucket_and_not_for_hours() -> None:
-    values = noise()
+@pytest.mark.parametrize("siblings", [0, 2])
+def test_a_step_is_surprising_at_once_and_not_for_hours(siblings: int) -> None:
+    values = noise(1 + siblings)
     values[0, -300:] += 8
-    said = judged(values, 301).surprise[0]
+    said = judged(values, 301, siblings=bool(siblings)).surprise[0]
     assert said[0] < 2
-    assert 2 < said[1] < said[2] < said[3] <= CAP
-    assert said[120:].max() < 3
+    assert 4 < said[1:4].min() <= said[1:4].max() <= CAP
+    assert (np.diff(said[3:9]) < 0).all()
+    assert said[20:].max() < 3
 
 
-def test_a_single_spike_however_high_counts_a_third() -> None:
-    values = noise()
+@pytest.mark.parametrize("siblings", [0, 2])
+def test_a_single_spike_however_high_counts_two_thirds_and_is_over_after_ten_minutes(siblings: int) -> None:
+    values = noise(1 + siblings)
     values[0, -20] += 1e6
+    said = judged(values, 30, siblings=bool(siblings)).surprise[0]
+    most = (CAP / TOGETHER + CAP) / 2
+    assert most <= said[10] < most + 0.5
+    assert (np.diff(said[10:21]) < 0).all()
+    assert said[20] > CAP / 6
+    assert said[21:].max() < 1
+
+
+def test_what_is_no_news_is_not_told_again() -> None:
+    values = noise()
+    values[0, -20] += 2.5
     said = judged(values, 30).surprise[0]
-    assert CAP / TOGETHER <= said[10] < CAP / TOGETHER + 1.5
+    assert 1 < said[10] < 2
+    assert said[13:17].max() < 0.5
+
+
+@given(arrays.arrays(np.float64, st.tuples(st.integers(1, 3), st.integers(1, 40)), elements=SURPRISES), st.data())
+@settings(max_examples=60)
+def test_three_buckets_and_the_last_ten_minutes_are_told_together_as_it_is_defined(surprise: Floats, data: st.DataObject) -> None:
+    span = data.draw(st.sampled_from([60, 100, 300, 3600]))
+    width = data.draw(st.integers(1, surprise.shape[1]))
+    found = Change(span=span)._together(surprise, width)
+    for row, said in zip(surprise, found, strict=True):
+        wanted = [naive_told(row.tolist(), at, span) for at in range(surprise.shape[1] - width, surprise.shape[1])]
+        np.testing.assert_allclose(said, wanted, rtol=1e-9, atol=1e-12)
 
 
 def test_a_series_that_is_calm_after_incidents_is_judged_by_its_calm_and_not_by_them() -> None:
