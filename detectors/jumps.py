@@ -59,7 +59,8 @@ def learnt(far: Small, slots: Ints, single: Bools, span: int) -> dict[str, NDArr
     noise = np.ones((len(far), SLOTS_PER_DAY), np.float32)
     if single.any() and span <= SLOT:
         noise[single] = _noise(far if single.all() else far[single], slots, LEAST_KNOWN // span)
-        far = far / noise.take(slots, axis=1)
+        proportion = noise.take(slots, axis=1)
+        far = np.divide(far, proportion, out=proportion)
     tails = Tails.fit(far, LEAST_VALUES)
     outright = tails.steepness
     if single.any():
@@ -94,11 +95,11 @@ def _noise(far: Small, slots: Ints, least: int) -> Small:
     seen = _by_slot(unknown, slots) if unknown.any() else np.zeros((1, SLOTS_PER_DAY))
     seen = np.bincount(slots, minlength=SLOTS_PER_DAY) - seen
     count = np.maximum(seen.sum(axis=1), 1)
-    ceiling = np.full(len(far), np.inf)
+    cut = filled
     for _ in range(2):
-        cut = np.minimum(filled, ceiling[:, None].astype(np.float32))
         ceiling = LARGE * cut.sum(axis=1, dtype=np.float64) / count
-    total = _by_slot(np.minimum(filled, ceiling[:, None].astype(np.float32)), slots)
+        cut = np.minimum(filled, ceiling[:, None].astype(np.float32), out=None if cut is filled else cut)
+    total = _by_slot(cut, slots)
     overall = (total.sum(axis=1) / count)[:, None]
     mean = np.where(seen > 0, total / np.maximum(seen, 1), overall)
     near = (np.roll(mean, 1, axis=1) + mean + np.roll(mean, -1, axis=1)) / 3
