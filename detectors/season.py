@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,11 +140,12 @@ def tells_apart(kinds: Ints) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Kinds:
-    """Which days speak for which, the same for all series: `barred` (rehearsal days + groups, 48, days) is -inf for a day that
-    speaks and inf for one that does not, `count` (rehearsal days + groups, 48) how many do. `places` (kinds,) is the group of
-    each kind of day."""
+    """Which days speak for which, the same for all series: `barred` (rehearsal days + groups, n_runs, days) is -inf for a day
+    that speaks and inf for one that does not, for each run of half-hours `starts[i]` to `starts[i + 1]`; `count` (rehearsal
+    days + groups, 48) how many do. `places` (kinds,) is the group of each kind of day."""
 
     groups: int
+    starts: Sequence[int]
     barred: NDArray[np.float32]
     count: Ints
     places: Ints
@@ -157,45 +158,47 @@ def kinds_of(kinds_as_bytes: bytes, days: int, since: int) -> Kinds:
     groups = grouped_kinds(kinds)
     own = sorted(set(groups.values()))
     # Where a day begins at midnight all its half-hours are of one kind, and else there are two.
-    runs = np.concatenate([[0], np.cumsum((kinds[:, 1:] != kinds[:, :-1]).any(axis=0))])
-    first = np.flatnonzero(np.diff(runs, prepend=-1))
+    first = np.flatnonzero(np.append(True, (kinds[:, 1:] != kinds[:, :-1]).any(axis=0)))
+    starts = [*first.tolist(), SLOTS_PER_DAY]
     merged = np.array([*(groups[kind] for kind in DayKind), -1])[kinds[:, first]]
     before = np.arange(days)[None, :, None] < np.arange(since, days)[:, None, None]
     speaks = np.concatenate([before & (merged[None] == merged[since:, None]), merged[None] == np.array(own)[:, None, None]])
-    count = np.count_nonzero(speaks, axis=1)[:, runs]
-    barred = np.where(speaks, np.float32(-np.inf), np.float32(np.inf)).transpose(0, 2, 1)[:, runs]
+    count = np.repeat(np.count_nonzero(speaks, axis=1), np.diff(starts), axis=1)
+    barred = np.where(speaks, np.float32(-np.inf), np.float32(np.inf)).transpose(0, 2, 1)
     places = np.array([own.index(groups[kind]) for kind in DayKind])
-    return Kinds(groups=len(own), barred=barred, count=count, places=places)
+    return Kinds(groups=len(own), starts=starts, barred=np.ascontiguousarray(barred), count=count, places=places)
 
 
 def _per_kind(days: Days, kinds: Sequence[Kinds]) -> Cells:
     """Median over the days of the same kind before each day, where there are at least two, then over all days of each group
     of kinds, (n_series, rehearsal days + groups, 48); `kinds` one for each time."""
     smooth = days.smooth.astype(np.float32)
-    most = max(one.groups for one in kinds)
-    count: Ints = np.stack([_filled_up(one.count, most - one.groups, 0) for one in kinds])[:, None]
     unknown = np.isnan(smooth)
     if unknown.any():
         smooth = np.where(unknown, np.float32(np.inf), smooth)
-    smooth = np.ascontiguousarray(smooth.transpose(0, 2, 1))
-    series = len(smooth) // len(kinds)
-    barred = np.stack([_filled_up(one.barred, most - one.groups, np.inf) for one in kinds])[:, None]
-    chosen = np.maximum(smooth.reshape(len(kinds), series, 1, *smooth.shape[1:]), barred)
+    by_time = np.ascontiguousarray(smooth.transpose(0, 2, 1)).reshape(len(kinds), -1, 1, SLOTS_PER_DAY, smooth.shape[1])
+    most = max(one.groups for one in kinds)
+    rows = len(kinds[0].barred) - kinds[0].groups + most
+    chosen = np.empty((*by_time.shape[:2], rows, *by_time.shape[3:]), np.float32)
+    count: Ints = np.zeros((len(kinds), 1, rows, SLOTS_PER_DAY), np.int64)
+    for place, one in enumerate(kinds):
+        # Groups that are told apart at another time only have no days at this one.
+        there = len(one.barred)
+        count[place, 0, :there] = one.count
+        chosen[place, :, there:] = np.inf
+        for run, (first, stop) in enumerate(pairwise(one.starts)):
+            part = chosen[place, :, :there, first:stop]
+            np.maximum(by_time[place, :, :, first:stop], one.barred[:, run, None], out=part)
     chosen.sort(axis=4)
     if unknown.any():
         count = np.count_nonzero(np.isfinite(chosen), axis=4)
     places = np.broadcast_to(count, chosen.shape[:4])[..., None]
     low = np.take_along_axis(chosen, np.maximum(places - 1, 0) // 2, axis=4)[..., 0]
     high = np.take_along_axis(chosen, np.minimum(places // 2, chosen.shape[4] - 1), axis=4)[..., 0]
-    least = np.where(np.arange(chosen.shape[2]) < chosen.shape[2] - most, ENOUGH_DAYS, 1)
+    least = np.where(np.arange(rows) < rows - most, ENOUGH_DAYS, 1)
     few = count < least[:, None]
     found = np.where(few, np.nan, 0.5 * (np.where(few, 0, low).astype(np.float64) + np.where(few, 0, high)))
     return found.reshape(len(smooth), *found.shape[2:])
-
-
-def _filled_up(array: NDArray[Any], missing: int, value: float) -> NDArray[Any]:
-    """With so many groups more, whose days nobody asks for."""
-    return np.concatenate([array, np.full((missing, *array.shape[1:]), value, array.dtype)]) if missing else array
 
 
 def previous(cells: Cells, most: int, rehearsal: int, *, whole_day: bool = False) -> Cells:
