@@ -232,7 +232,7 @@ def main() -> None:
         ("each series, each anomalous bucket", every_bucket(evaluations, rules, labels, series=True)),
         ("each component, each anomalous bucket", every_bucket(evaluations, rules, labels, series=False)),
         ("incidents: k of n opens, its own rule closes", told(alert, BEFORE, grouping)),
-        ("what comes back within 30 min goes on", told(alert, replace(rules, flap_times=1000), grouping)),
+        ("what comes back within two hours goes on", told(alert, replace(rules, flap_times=1000), grouping)),
         ("flapping is one state", told(alert, rules, grouping)),
         ("storms fold", told(alert, rules)),
         ("and quiet hours, WARNING waits for 06:00", told(quiet, rules)),
