@@ -284,18 +284,24 @@ def _earlier(values: Floats, first: int, buckets: int) -> Floats:
 def recent_mean(values: Floats, first: int = 0) -> Floats:
     """Exponentially weighted mean of the `MEMORY` buckets before each one from column `first` on, unknown ones left out; the
     value itself where none of them is known (nothing to compare it with), (n_series, n_buckets - first)."""
+    lacking = np.isnan(values).any(axis=1)
+    if 2 * np.count_nonzero(lacking) > len(lacking):
+        # What one bucket lacks most series often lack.
+        return _mean_of_known(values, first)
     weight = _weighted(np.ones((1, values.shape[1])), first)
     mean = _weighted(values, first)
-    mean /= np.where(weight > 0, weight, np.nan)
-    incomplete = np.isnan(mean).any(axis=1)
-    if incomplete.any():
-        # What one bucket lacks most series often lack: all of them are then worked on where they lie.
-        holes = slice(None) if incomplete.mean() > 0.5 else np.flatnonzero(incomplete)
-        some = values[holes]
-        known = ~np.isnan(some)
-        total, weight = _weighted(np.where(known, some, 0.0), first), _weighted(known.astype(np.float64), first)
-        mean[holes] = np.where(weight > 0, total / np.where(weight > 0, weight, 1.0), some[:, first:])
+    mean /= np.where(weight > 0, weight, 1.0)
+    np.copyto(mean, values[:, first:], where=weight == 0)
+    if lacking.any():
+        mean[lacking] = _mean_of_known(values[lacking], first)
     return mean
+
+
+def _mean_of_known(values: Floats, first: int) -> Floats:
+    """`recent_mean` of any values."""
+    known = ~np.isnan(values)
+    total, weight = _weighted(np.where(known, values, 0.0), first), _weighted(known.astype(np.float64), first)
+    return np.where(weight > 0, total / np.where(weight > 0, weight, 1.0), values[:, first:])
 
 
 def _weighted(values: Floats, first: int) -> Floats:
