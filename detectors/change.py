@@ -285,7 +285,7 @@ def recent_mean(values: Floats, first: int = 0) -> Floats:
     """Exponentially weighted mean of the `MEMORY` buckets before each one from column `first` on, unknown ones left out; the
     value itself where none of them is known (nothing to compare it with), (n_series, n_buckets - first)."""
     lacking = np.isnan(values).any(axis=1)
-    if 2 * np.count_nonzero(lacking) > len(lacking):
+    if 2 * np.count_nonzero(lacking) > len(values):
         # What one bucket lacks most series often lack.
         return _mean_of_known(values, first)
     weight = _weighted(np.ones((1, values.shape[1])), first)
