@@ -12,8 +12,8 @@ with the deviations that matter, and nothing is tuned to the answers. Of the def
 out: where minutes repeat, nothing was ever far from what had been seen, and half a day has no weeks to compare.
 
 What is told is the rank of the faulty pod among all by the surprise that it reached in two of the whole minutes within three
-minutes of the fault, as an incident is opened. "One by one": metrics, counts of lines and waits are fused each by itself, and
-what they say of a pod is added.
+minutes of the fault, as an incident is opened. Each line of the table is what the fusion makes of pods of which
+only these series are collected.
 """
 
 from __future__ import annotations
@@ -71,18 +71,18 @@ WATCHED = {
 METRICS = {name: metric for name, (_, metric) in WATCHED.items()}
 SLOW = Metric(name=WAIT, unit="s", direction=Direction.HIGH, lower=0, min_deviation=0.05)
 CALENDAR = Calendar("UTC")
-KINDS = ("metrics", "counts", "waits")
-WAYS: Mapping[str, Sequence[Sequence[str]]] = {
-    "metrics": [["metrics"]],
-    "counts of log lines": [["counts"]],
-    "waits in logs": [["waits"]],
-    "logs: counts + waits": [["counts", "waits"]],
-    "metrics + waits": [["metrics", "waits"]],
-    "metrics + logs": [["metrics", "counts", "waits"]],
-    "metrics + waits, one by one": [["metrics"], ["waits"]],
-    "metrics + logs, one by one": [["metrics"], ["counts"], ["waits"]],
+NAMES = ("metrics", "counts", "waits")
+"""Of the kinds of series (`tocsin.model.KINDS`), in their order."""
+WAYS: Mapping[str, Sequence[str]] = {
+    "metrics": ["metrics"],
+    "counts of log lines": ["counts"],
+    "waits in logs": ["waits"],
+    "logs: counts + waits": ["counts", "waits"],
+    "metrics + counts": ["metrics", "counts"],
+    "metrics + waits": ["metrics", "waits"],
+    "metrics + logs": ["metrics", "counts", "waits"],
 }
-"""What is fused together; several of them are added."""
+"""What is collected, and fused."""
 
 
 def read(folder: Path) -> tuple[Frame, Frame]:
@@ -174,25 +174,20 @@ def judge(parts: Sequence[tuple[Frame, Bools]], at: int, detectors: Sequence[Det
 
 def of_kinds(scores: Scores, kinds: Sequence[str]) -> Scores:
     """Only the series of these kinds."""
-    rows = np.flatnonzero([kind_of(key.metric) in kinds for key in scores.index])
+    rows = np.flatnonzero(np.isin(scores.index.kinds, [NAMES.index(kind) for kind in kinds]))
     index = SeriesIndex(scores.index[int(row)] for row in rows)
     parts = {name: getattr(scores, name)[rows] for name in ("surprise", "expected", "lower", "upper")}
     return Scores(index=index, window=scores.window, **parts)
 
 
-def kind_of(metric: str) -> str:
-    return "waits" if metric == WAIT else "counts" if metric.startswith("log.") else "metrics"
-
-
-def reached(judged: Judged, together: Sequence[Sequence[str]], names: Sequence[str], pods: Sequence[str]) -> Floats:
+def reached(judged: Judged, kinds: Sequence[str], names: Sequence[str], pods: Sequence[str]) -> Floats:
     """The surprise of each pod in two of the minutes, (n_pods,); 0 where nothing is said."""
-    total = np.zeros((len(pods), len(judged.scores[0].window)))
-    for kinds in together:
-        fusion = Fusion(names=names)
-        learnt = fusion.fit([of_kinds(one, kinds) for one in judged.rehearsals])
-        fused = fusion.fuse([of_kinds(one, kinds) for one in judged.scores], learnt)
-        total[[pods.index(name) for name in fused.index.components]] += np.minimum(np.nan_to_num(fused.surprise), 12.0)
-    return np.asarray(np.sort(total, axis=1)[:, -2], np.float64)
+    said = np.zeros((len(pods), len(judged.scores[0].window)))
+    fusion = Fusion(names=names)
+    learnt = fusion.fit([of_kinds(one, kinds) for one in judged.rehearsals])
+    fused = fusion.fuse([of_kinds(one, kinds) for one in judged.scores], learnt)
+    said[[pods.index(name) for name in fused.index.components]] = np.nan_to_num(fused.surprise)
+    return np.asarray(np.sort(said, axis=1)[:, -2], np.float64)
 
 
 def loudest(judged: Judged, pod: str) -> str:
@@ -235,19 +230,18 @@ def main() -> None:
     ranks: dict[str, list[int]] = {way: [] for way in WAYS}
     for at, pod, what in faults:
         judged = judge(parts, at, detectors)
-        for way, together in WAYS.items():
-            surprise = reached(judged, together, names, pods)
+        for way, kinds in WAYS.items():
+            surprise = reached(judged, kinds, names, pods)
             own = surprise[pods.index(pod)]
             # Who is as surprising as the faulty pod stands before it: a tie is not found.
             ranks[way].append(int(np.count_nonzero(surprise >= own)) if own > 0 else len(pods))
         if asked.faults:
-            surprise = reached(judged, WAYS["metrics + waits, one by one"], names, pods)
+            surprise = reached(judged, WAYS["metrics + logs"], names, pods)
             first = pods[int(surprise.argmax())]
             print(
                 f"{np.datetime64(at, 's')} {what:14s} {pod:45s} {loudest(judged, pod)}; first: {first} {loudest(judged, first)}"
             )
-    kinds = [kind_of(key.metric) for key in told.index]
-    counts, waits = kinds.count("counts"), kinds.count("waits")
+    counts, waits = (np.count_nonzero(told.index.kinds == NAMES.index(kind)) for kind in ("counts", "waits"))
     print(f"{len(pods)} pods, {len(measured.index)} metrics, {counts} counts of log lines, {waits} waits")
     injected = sorted({what for _, _, what in faults})
     print(f"{'fused':30s} rank 1     <= 3     <= 5   " + "  ".join(f"{what} <= 3" for what in injected) + "   ranks")
