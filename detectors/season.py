@@ -95,22 +95,21 @@ class Season:
     weights: Mapping[str, Floats]
 
 
-def learn_season(days: Days, kinds: Ints) -> Season:
+def learn_season(days: Days, kinds: Sequence[Kinds]) -> Season:
     """Forecast the days from `days.since` on, and what follows, from days given as distances from their centre.
 
-    `kinds` (n_times, days, 48) are the kinds of day, -1 of days that are not there: the rows of `days` are the series at one time
-    after the other. Either at all of these times there are groups of kinds to be told apart, see `tells_apart`, or at none.
+    The rows of `days` are the series at one time after the other, with the `kinds` of each time. Either at all times there are
+    groups of kinds to be told apart, or at none.
     """
     actual = days.cells[:, days.since :]
     forecasts = {"level": np.broadcast_to(days.level, days.day.shape), "day": _filled(days.day, days.level)}
-    told_apart = [kinds_of(one.tobytes(), kinds.shape[1], days.since) for one in kinds]
     per_kind = None
-    if told_apart[0].groups > 1:
-        per_kind = _per_kind(days, told_apart)
+    if kinds[0].groups > 1:
+        per_kind = _per_kind(days, kinds)
         forecasts["kind"] = _filled(per_kind[:, : actual.shape[1]], forecasts["day"][:, :-1])
         to_come = _filled(per_kind[:, actual.shape[1] :], forecasts["day"][:, -1:])
         times = np.repeat(np.arange(len(kinds)), len(actual) // len(kinds))
-        places = np.stack([one.places for one in told_apart])[times]
+        places = np.stack([one.places for one in kinds])[times]
         per_kind = to_come[np.arange(len(actual))[:, None], places]
     rehearsed = {name: forecast[:, : actual.shape[1]] for name, forecast in forecasts.items()}
     weights = _weights(rehearsed, actual)
@@ -133,27 +132,29 @@ def grouped_kinds(kinds: Ints) -> dict[DayKind, int]:
     return groups
 
 
-def tells_apart(kinds: Ints) -> bool:
-    """Whether some days are to be forecast from days of their kind only."""
-    return len(set(grouped_kinds(kinds).values())) > 1
-
-
 @dataclass(frozen=True, kw_only=True)
 class Kinds:
     """Which days speak for which, the same for all series: `barred` (rehearsal days + groups, n_runs, days) is -inf for a day
     that speaks and inf for one that does not, for each run of half-hours `starts[i]` to `starts[i + 1]`; `count` (rehearsal
-    days + groups, 48) how many do. `places` (kinds,) is the group of each kind of day."""
+    days + groups, 48) how many do. `places` (kinds,) is the group of each kind of day. `lived` is how many of the days
+    looked back at there were."""
 
     groups: int
+    lived: int
     starts: Sequence[int]
     barred: NDArray[np.float32]
     count: Ints
     places: Ints
 
+    @classmethod
+    def of(cls, kinds: Ints, since: int) -> Kinds:
+        """What the kinds of some days (days, 48), -1 of days that are not there, say of them; those from day `since` on are
+        looked back at."""
+        return _kinds(kinds.tobytes(), len(kinds), since)
+
 
 @lru_cache(maxsize=32)
-def kinds_of(kinds_as_bytes: bytes, days: int, since: int) -> Kinds:
-    """What the kinds of so many days (days, 48) say of them, from day `since` on."""
+def _kinds(kinds_as_bytes: bytes, days: int, since: int) -> Kinds:
     kinds = np.frombuffer(kinds_as_bytes, np.int64).reshape(days, SLOTS_PER_DAY)
     groups = grouped_kinds(kinds)
     own = sorted(set(groups.values()))
@@ -166,7 +167,8 @@ def kinds_of(kinds_as_bytes: bytes, days: int, since: int) -> Kinds:
     count = np.repeat(np.count_nonzero(speaks, axis=1), np.diff(starts), axis=1)
     barred = np.where(speaks, np.float32(-np.inf), np.float32(np.inf)).transpose(0, 2, 1)
     places = np.array([own.index(groups[kind]) for kind in DayKind])
-    return Kinds(groups=len(own), starts=starts, barred=np.ascontiguousarray(barred), count=count, places=places)
+    lived = int(np.count_nonzero(kinds[since:, 0] >= 0))
+    return Kinds(groups=len(own), lived=lived, starts=starts, barred=np.ascontiguousarray(barred), count=count, places=places)
 
 
 def _per_kind(days: Days, kinds: Sequence[Kinds]) -> Cells:

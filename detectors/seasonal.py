@@ -20,7 +20,7 @@ from detectors.businessdays import aware
 from detectors.coldstart import LEAST_SIBLINGS, provisional
 from detectors.halfhours import HalfHours
 from detectors.learnt import laid
-from detectors.season import WEEK, Days, tells_apart
+from detectors.season import WEEK, Days, Kinds
 from detectors.seasonal_fit import Learnt, learn, nothing
 from detectors.seasonal_judge import Between, Learned, judge, learned_of
 from detectors.walking import past, refitted
@@ -46,15 +46,14 @@ Arrays = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class _Seen:
-    """A window of a walk: its history, the `days` of it and their kinds, (HISTORY, 48), -1 before there were any; `last` is the
-    day it begins on, `slots` the half-hours that are rehearsed. Windows that are `alike` can be learnt for together, None only
-    the plain way."""
+    """A window of a walk: its history, the `days` of it and their kinds; `last` is the day it begins on, `slots` the half-hours
+    that are rehearsed. Windows that are `alike` can be learnt for together, None only the plain way."""
 
     window: Window
     history: Window
     last: int
     days: int
-    kinds: Ints
+    kinds: Kinds
     slots: bytes
     alike: bool | None
 
@@ -110,7 +109,7 @@ class Seasonal:
         return (
             nothing(*values.shape)
             if days is None or not len(values)
-            else learn(values, days, [halves], halves.kinds[None], facts, self._recent)
+            else learn(values, days, [halves], [Kinds.of(halves.kinds, days.since)], facts, self._recent)
         )
 
     def _relearnt(self, frame: Frame, history: Window, surprise: Callable[[], Floats], arrays: Arrays) -> Fitted:
@@ -169,14 +168,15 @@ class Seasonal:
         before = past(frame.window, windows[0], train)
         whole = Window(before.start, windows[-1].start, self.span)
         there = HalfHours.of(whole, self.calendar, len(whole) * self.span // DAY)
-        longer = -(-(HISTORY + 1) * DAY // self.span) * self.span
-        halves = HalfHours.of(Window(whole.start - longer, whole.end, self.span), self.calendar, there.days + HISTORY)
+        earlier = HISTORY + 1  # A first window may begin with a half-hour that is not over.
+        longer = Window(whole.start + -earlier * DAY // self.span * self.span, whole.end, self.span)
+        halves = HalfHours.of(longer, self.calendar, there.days + earlier)
         since = halves.days - (whole.end - windows[0].start) // DAY - REHEARSAL
         values = frame.values[:, whole.columns_in(frame.window)]
         days = []
         for rows in _portions(len(frame.index)):
             cells = there.cells(values[rows])
-            absent = np.full((len(cells), HISTORY, SLOTS_PER_DAY), np.nan)
+            absent = np.full((len(cells), earlier, SLOTS_PER_DAY), np.nan)
             days.append(Days.of(np.concatenate([absent, cells], axis=1), since))
         seen = [self._seen(frame, window, train, there, halves) for window in windows]
         most = max(1, ROWS // max(1, len(frame.index)))
@@ -193,10 +193,11 @@ class Seasonal:
         last = halves.days - (halves.window.end - window.start) // DAY
         unfinished = there.window.end - there.start - there.days * DAY
         count = min(HISTORY, (window.start - unfinished - history.start) // DAY)
-        kinds = halves.kinds[last - HISTORY : last].copy()
-        kinds[: HISTORY - count] = -1
+        codes = halves.kinds[last - HISTORY : last].copy()
+        codes[: HISTORY - count] = -1
+        kinds = Kinds.of(codes, HISTORY - REHEARSAL)
         slots = halves.slots[(last - REHEARSAL) * SLOTS_PER_DAY : last * SLOTS_PER_DAY]
-        alike = tells_apart(kinds) if len(history) and count > 0 else None
+        alike = kinds.groups > 1 if len(history) and count > 0 else None
         return _Seen(window=window, history=history, last=last, days=count, kinds=kinds, slots=slots.tobytes(), alike=alike)
 
     def _at_times(
@@ -209,7 +210,7 @@ class Seasonal:
         columns = mine[0].columns_since(HISTORY - REHEARSAL)
         width = columns.stop - columns.start
         starts = np.array([one.window.start - frame.window.start for one in seen]) // self.span
-        kinds = np.stack([one.kinds for one in seen])
+        kinds = [one.kinds for one in seen]
         parts = []
         for part, rows in zip(days, _portions(count), strict=True):
             before = Days.together([part.part(one.last - HISTORY, one.last, HISTORY - REHEARSAL) for one in seen])

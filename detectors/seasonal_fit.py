@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.halfhours import HalfHours, at_times, between_centres
-from detectors.season import Days, learn_season
+from detectors.season import Days, Kinds, learn_season
 from tocsin.calibration import Tails, exceeded, median
-from tocsin.model import Floats, Ints, Window
+from tocsin.model import Floats, Window
 from tocsin.timegrid import DAY, SLOTS_PER_DAY, DayKind
 
 Arrays = dict[str, NDArray[Any]]
@@ -51,15 +51,13 @@ class Learnt:
 
 
 def learn(
-    values: Floats, days: Days, halves: Sequence[HalfHours], kinds: Ints, facts: Mapping[str, NDArray[Any]], width: int
+    values: Floats, days: Days, halves: Sequence[HalfHours], kinds: Sequence[Kinds], facts: Mapping[str, NDArray[Any]], width: int
 ) -> Learnt:
     """Learn from the `values` (n_series, n_buckets) that end a history, those of its days from `days.since` on; a recent
     deviation is one of the last `width` buckets. Rows may be the same series at one time after the other, whole days
-    apart, with the `kinds` (n_times, days, 48) of the days before each; `halves` are those of each time, or one for all where the
-    clocks did not change."""
+    apart, with the `kinds` of days before each; `halves` are those of each time, or one for all where the clocks did not change."""
     centre, days = days.from_centre()
     season = learn_season(days, kinds)
-    lived = np.count_nonzero(kinds[:, days.since :, 0] >= 0, axis=1).astype(np.float32)
     window, since = halves[0].window, days.since
     starts = Window(window.end - values.shape[1] * window.span, window.end, window.span).starts
     began = halves[0].start + since * DAY
@@ -67,7 +65,7 @@ def learn(
     forecast = between_centres(by_time, starts, window.span, began)
     residual = (values - centre[:, None] - forecast).astype(np.float32)
     usual = np.fmax(np.abs(centre), np.fmax.reduce(np.abs(season.table).reshape(len(centre), -1), axis=1))
-    lived = np.repeat(lived, len(values) // len(kinds))
+    lived = np.repeat(np.array([one.lived for one in kinds], np.float32), len(values) // len(kinds))
     spread = _spread(residual, usual.astype(np.float32), halves, since, lived)
     by_time = at_times(halves, spread, lambda one, rows: rows[:, :, one.slots[since * SLOTS_PER_DAY :]])
     sides = (
