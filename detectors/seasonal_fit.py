@@ -55,7 +55,7 @@ def learn(
 ) -> Learnt:
     """Learn from the `values` (n_series, n_buckets) that end a history, those of its days from `days.since` on; a recent
     deviation is one of the last `width` buckets. Rows may be the same series at one time after the other, whole days
-    apart, with the `kinds` of days before each; `halves` are those of each time, or one for all where the clocks did not change."""
+    apart, with the `kinds` of days before each; `halves` are those of each time, or one for all while no clock changes."""
     centre, days = days.from_centre()
     season = learn_season(days, kinds)
     window, since = halves[0].window, days.since
