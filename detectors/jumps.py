@@ -78,7 +78,8 @@ def surprise_of(far: NDArray[np.floating], slots: Ints, own: Mapping[str, NDArra
     tails = Tails.from_array(own["tails"])
     if not own["single"].any():
         return tails.surprise(far)
-    far = far / own["noise"].take(slots, axis=1)
+    # Laid out as it was: a tick has few buckets of many series.
+    far = np.divide(far, own["noise"].take(slots, axis=1), out=np.empty_like(far))
     surprise, steeper = tails.surprise(far), own["outright"] - tails.steepness
     if (steeper > 0).any():
         more = far - tails.limit()[:, None]
