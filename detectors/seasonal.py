@@ -37,7 +37,7 @@ RECENT = 3600
 RECENT_BUCKETS = 3
 """How far back the recent deviation reaches: an hour, three buckets at least."""
 ROWS = 16
-"""Series fitted together: enough for the arrays, few enough for the cache."""
+"""Series, or series at one time after the other, learnt together: enough for the arrays, few enough for the cache."""
 CELLS = 1 << 20
 """Half-hours of a walk that are looked at together: what is made of them takes some 50 MB."""
 
