@@ -28,14 +28,14 @@ from tocsin.model import Anomaly, Bools, Floats, Frame, Fused, Incident, Metric,
 class Rules:
     """When an incident opens, gets worse, gets better and closes. Lengths are in buckets, `reopen` in seconds.
 
-    At the defaults a single spike opens nothing; false buckets that come by themselves, one in three thousand, open an
-    incident in ten years of one-minute buckets; a lasting trouble opens in its second bucket.
+    At the defaults a single spike opens nothing; false buckets that come by themselves, one in ten thousand, open an
+    incident in sixty years of one-minute buckets; a lasting trouble opens in its second bucket.
     """
 
-    open_surprise: float = 3.5
+    open_surprise: float = 4.0
     open_buckets: int = 2
     open_of: int = 3
-    close_surprise: float = 2.5
+    close_surprise: float = 3.0
     close_buckets: int = 3
     close_of: int = 4
     critical_surprise: float = 6.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from detectors.fuse import Fusion
+from detectors.fuse import TOGETHER, Fusion
 from tocsin.model import Floats, Scores, SeriesIndex, SeriesKey, Window
 
 T0 = 1_760_000_400
@@ -29,21 +29,21 @@ def alone(span: int = FIVE, **surprises: float) -> float:
 
 
 def test_detectors_that_agree_are_believed_and_one_alone_is_a_part() -> None:
-    assert alone(seasonal=5, novelty=5, change=5, level=5) == pytest.approx(5)
-    assert alone(level=5) == pytest.approx(5 * 2 / 5.5)
-    assert alone(novelty=5) == pytest.approx(5 * 2 / 5.5)
-    assert alone(seasonal=5) == pytest.approx(5 * 0.5 / 5.5)
-    assert alone(novelty=300) == pytest.approx(8 * 2 / 5.5), "what is slow counts for 8 at most"
+    assert alone(seasonal=5, novelty=5, change=5, level=5) == pytest.approx(5 * TOGETHER)
+    assert alone(level=5) == pytest.approx(5 * 2 / 5.5 * TOGETHER)
+    assert alone(novelty=5) == pytest.approx(5 * 2 / 5.5 * TOGETHER)
+    assert alone(seasonal=5) == pytest.approx(5 * 0.5 / 5.5 * TOGETHER)
+    assert alone(novelty=300) == pytest.approx(8 * 2 / 5.5 * TOGETHER), "what is slow counts for 8 at most"
 
 
 def test_a_change_counts_for_more_from_one_minute_to_the_next_than_from_one_hour_to_the_next() -> None:
-    assert alone(ONE_MINUTE, change=8) == pytest.approx(8 * 2 / 6)
-    assert alone(180, change=8) == pytest.approx(8 * 1.5 / 5.75)
-    assert alone(FIVE, change=8) == alone(3600, change=8) == pytest.approx(8 / 5.5)
+    assert alone(ONE_MINUTE, change=8) == pytest.approx(8 * 2 / 6 * TOGETHER)
+    assert alone(180, change=8) == pytest.approx(8 * 1.5 / 5.75 * TOGETHER)
+    assert alone(FIVE, change=8) == alone(3600, change=8) == pytest.approx(8 / 5.5 * TOGETHER)
 
 
 def test_a_detector_that_does_not_judge_does_not_count() -> None:
-    assert alone(seasonal=4, novelty=4, change=4, level=np.nan) == pytest.approx(4)
+    assert alone(seasonal=4, novelty=4, change=4, level=np.nan) == pytest.approx(4 * TOGETHER)
     assert np.isnan(alone(seasonal=np.nan, novelty=np.nan, change=np.nan, level=np.nan))
 
 

@@ -302,7 +302,7 @@ def test_a_deployment_that_changes_the_level_for_good_is_told_of_once_and_adopte
     park = Park(live="2026-06-08T00:00+02:00", days=13)
     park.values[park.row("latency"), park.at(30, 24 * 13)] *= 1.8
     life = park.lived()
-    assert early(life, 30, 1)
+    assert early(life, 30, 4)
     assert max(recovered for _, recovered in life.alarms(0)) < 30 + 10 * 24
     assert len(life.alarms(0)) <= 2
     assert [life.alarms(node) for node in (1, 2, 3)] == [[], [], []]
