@@ -266,10 +266,10 @@ def test_a_budget_that_is_used_up_is_said_and_the_bar_is_kept(tmp_path: Path, st
     oversight = Oversight(config, state, None)
     oversight.supervise(NOW)
     oversight.look(NOW)
-    assert oversight.world.bars["team shop"].value == 7.5
+    assert oversight.world.bars["team shop"].value == 8.0
     assert staged(oversight, config, [incident("web-9", peak=6.0)], NOW)[0].held_by[0][0] == "budget"
     text = oversight.result("tocsin", NOW).text
-    assert "alert budget of team shop: 2 of 2 alerts of the last 7d were used, shown from surprise 7.5" in text
+    assert "alert budget of team shop: 2 of 2 alerts of the last 7d were used, shown from surprise 8.0" in text
     assert "1 held back by budget" in text
 
 
