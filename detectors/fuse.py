@@ -48,9 +48,9 @@ AMONG: Mapping[str, float] = {"change": 2.0, "novelty": 0.3, "level": 0.1}
 """What detectors count for where it has; others count 1."""
 AGREED = 0.75
 """With siblings, so much of the mean of those that are slow or remember counts where it is more: nobody else hears a leak."""
-TOGETHER = 8 / 7
+TOGETHER = 1.1
 """What several detectors say of a series that stands alone counts for so much more than their mean. They seldom agree by chance:
-on the sets measured a mean of 3.5 is about as rare as one detector's 4."""
+on the sets measured a mean of 3.6 is about as rare as one detector's 4."""
 SLOW: Mapping[str, tuple[float, float]] = dict.fromkeys(("seasonal", "novelty", "level"), (6.0, 8.0))
 """Surprise that these count for at most where a series has no siblings, in short buckets and in long ones. What they look at
 hardly differs from one bucket to the next, so that two weeks hold few independent looks, and say nothing of how rare the rarest
