@@ -37,6 +37,8 @@ class Trainer:
         """Whether a component type should learn now."""
         versions = self.state.models(shard.name)
         newest = max((version.created_at for version in versions), default=None)
+        if shard.model_version is None and shard.fault:
+            newest = None  # what is there cannot be read: an older program's, or damaged
         return learning.due(newest, shard.last_training, self.settings.every, now, unlearnt=shard.unlearnt)
 
     def train(

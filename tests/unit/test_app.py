@@ -226,6 +226,24 @@ def test_a_damaged_baseline_leaves_the_former_one_in_force(app: App) -> None:
     assert row(app, "web-3").code is Severity.OK
 
 
+def test_what_an_older_program_learnt_is_refused_in_a_sentence_and_learnt_anew_at_once(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before, App(load(site), executor=InProcess(), started=START) as app:
+        before.setattr("tocsin.store.baselines.FORMAT", 1)
+        app.train(app.shards[0], START)
+        run(app, 1)
+    with App(load(site), executor=InProcess(), started=START + SPAN) as app:
+        shard = app.shards[0]
+        run(app, 1, first=2)
+        assert shard.model_version is None and "format 1 of another tocsin" in shard.fault
+        assert app.needs_training(shard, START + 3 * SPAN)
+        app.train(shard, START + 3 * SPAN)
+        run(app, 1, first=4)
+        assert shard.model_version is not None and not shard.fault
+        assert row(app, "web-3").code is Severity.OK
+
+
 def test_a_rollback_pins_and_a_training_by_hand_ends_it(app: App) -> None:
     shard = app.shards[0]
     app.train(shard, START)

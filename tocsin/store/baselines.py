@@ -27,7 +27,8 @@ from tocsin.model import Baseline, SeriesIndex, SeriesKey, Window
 from tocsin.store import arrays
 from tocsin.store.files import sync_folder, write_whole
 
-FORMAT = 1
+FORMAT = 2
+"""Grows when detectors keep something else than before: what an older program learnt is then refused as a whole."""
 LARGEST = 8 << 30
 """Bytes; a larger file is refused before it is read."""
 
@@ -129,7 +130,7 @@ def _understand(header: bytes, members: Mapping[str, NDArray[Any]]) -> dict[str,
     try:
         facts = json.loads(header)
         if facts["format"] != FORMAT:
-            raise PermanentError(f"format {facts['format']}, this tocsin reads {FORMAT}")
+            raise PermanentError(f"format {facts['format']} of another tocsin, this one reads {FORMAT} and learns anew")
         indexes = [
             SeriesIndex(SeriesKey(component, metric) for component, metrics in index for metric in metrics)
             for index in facts["indexes"]
