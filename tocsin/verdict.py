@@ -192,7 +192,8 @@ def _judge_part(part: _Rows, detectors: Sequence[AnyDetector], rules: Rules, col
     empty: Bools = np.asarray(np.isnan(frame.values).all(axis=0))
     remembered = known_for(part.span) // part.span
     places = part.buckets - frame.window.start // part.span
-    on_time, late = np.flatnonzero(part.first), np.flatnonzero(~part.first)
+    # Nothing was known before the first bucket: a row that belongs there stays unjudged.
+    on_time, late = np.flatnonzero(part.first), np.flatnonzero(~part.first & (places >= 0))
     said, each = np.full((4, len(empty)), np.nan), np.full((len(own), 4, len(empty)), np.nan)
     # What is said of late rows has places of its own.
     told, height = np.full((4, len(late)), np.nan), np.full(len(late), -np.inf)

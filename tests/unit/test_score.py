@@ -237,6 +237,18 @@ def test_a_second_row_of_a_bucket_is_judged_by_its_own_value_and_not_learnt_from
     np.testing.assert_array_equal(np.delete(surprise, 151), usual.columns["surprise"])
 
 
+def test_rows_from_before_the_first_one_are_not_judged_and_lend_their_alarm_to_nobody() -> None:
+    timestamps = 300 * np.arange(12 * 288)
+    values = 100 + 5 * np.sin(timestamps / 86400 * 2 * np.pi) + np.random.default_rng(4).standard_normal(len(timestamps))
+    values[3000:3020] += 60
+    plain = score_rows(timestamps[600:], values[None, 600:].T, ["a"])
+    order = np.r_[np.arange(600, len(timestamps)), np.arange(600)]
+    turned = score_rows(timestamps[order], values[order][:, None], ["a"])
+    assert np.isnan(turned.columns["surprise"][-600:]).all() and not (turned.columns["alert"][-600:] > 0).any()
+    np.testing.assert_allclose(turned.columns["surprise"][:-600], plain.columns["surprise"], rtol=1e-9, atol=1e-12)
+    assert (plain.columns["alert"] > 0).any()
+
+
 @pytest.mark.parametrize("metrics", [1, 2])
 def test_late_rows_know_nothing_of_one_another(metrics: int) -> None:
     times, values = T0 + HOUR * np.arange(201), series(201, metrics=metrics)
