@@ -92,7 +92,7 @@ PICTURES = (
         metric="value",
         first=29,
         days=5,
-        title="Novelty: at this hour no day before had such a value; shaded is what the seven days before had.",
+        title="Novelty: at this hour no day before had such a value; shaded is what the ten days before had.",
     ),
     Picture(
         name="change",
@@ -302,10 +302,11 @@ def _rows(index: SeriesIndex, component: int) -> Ints:
 
 
 def _seen_before(frame: Frame, row: int, part: Window) -> tuple[Floats, Floats]:
-    """The lowest and the highest value within half an hour of the same time on the seven days before, (n_buckets,) each."""
+    """The lowest and the highest value of the same half-hour on the ten days before, (n_buckets,) each."""
     half, day = 1800 // frame.window.span, DAY // frame.window.span
-    columns = np.arange(len(part)) + (part.start - frame.window.start) // frame.window.span
-    seen = [columns - back * day + step for back in range(1, 8) for step in range(-half, half + 1)]
+    begun = part.starts // 1800 * 1800
+    columns = (begun - frame.window.start) // frame.window.span
+    seen = [columns - back * day + step for back in range(1, 11) for step in range(half)]
     values = frame.values[row][np.maximum(np.stack(seen), 0)]
     return np.nanmin(values, axis=0), np.nanmax(values, axis=0)
 
