@@ -303,7 +303,7 @@ def _rows(index: SeriesIndex, component: int) -> Ints:
 
 def _seen_before(frame: Frame, row: int, part: Window) -> tuple[Floats, Floats]:
     """The lowest and the highest value of the same half-hour on the ten days before, (n_buckets,) each."""
-    half, day = 1800 // frame.window.span, DAY // frame.window.span
+    half, day = max(1, 1800 // frame.window.span), DAY // frame.window.span
     begun = part.starts // 1800 * 1800
     columns = (begun - frame.window.start) // frame.window.span
     seen = [columns - back * day + step for back in range(1, 11) for step in range(half)]
