@@ -164,7 +164,7 @@ def with_header(text: str) -> bytes:
 
 
 ONE = {"name": "x", "detector": "x", "index": 0, "trained_on": [0, 300, 300], "facts": {}, "arrays": ["a"]}
-HEADER = {"format": 1, "indexes": [[["web", ["cpu"]]]], "baselines": [ONE]}
+HEADER = {"format": baselines.FORMAT, "indexes": [[["web", ["cpu"]]]], "baselines": [ONE]}
 FORGERIES = {
     "zip bomb": forged(HEADER, {"0/a.npy": npy(np.zeros((1, 1_000_000)))}, zipfile.ZIP_DEFLATED),
     "huge shape": forged(
@@ -181,7 +181,7 @@ FORGERIES = {
     "other version": forged(HEADER, {"0/a.npy": npy(np.zeros(1), (1, 0))}),
     "other rows": forged(HEADER, {"0/a.npy": npy(np.zeros(2))}),
     "missing array": forged(HEADER, {}),
-    "other format": forged(HEADER | {"format": 2}, {"0/a.npy": npy(np.zeros(1))}),
+    "other format": forged(HEADER | {"format": baselines.FORMAT + 1}, {"0/a.npy": npy(np.zeros(1))}),
     "no header": forged([], {"0/a.npy": npy(np.zeros(1))}),
     "deep json": forged(b"[" * 100_000, {"0/a.npy": npy(np.zeros(1))}),
     "bad window": forged(HEADER | {"baselines": [ONE | {"trained_on": [0, 301, 300]}]}, {"0/a.npy": npy(np.zeros(1))}),
