@@ -110,9 +110,6 @@ class Fusion:
         judged series, or that was not learnt, is not judged."""
         index, window = scores[0].index, scores[0].window
         own, known = learnt_of(index.by_component, baseline)
-        if "groups" not in own:
-            # Of format 2, which calibrated all series as one: it serves each group until they are learnt anew.
-            own = {"groups": np.repeat(own["tails"][:, None], len(KINDS), axis=1), "together": np.full_like(own["tails"], np.nan)}
         fused = np.full((len(known), len(window)), np.nan)
         share = np.zeros((len(index), len(window)))
         several = of_several(index)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from detectors.fuse import CAP, Fusion
 from detectors.groups import batches, worth
-from tests.unit.test_fuse import BUCKETS, T0, normal, scores
-from tocsin.model import Baseline, Floats, SeriesIndex, SeriesKey, Window
+from tests.unit.test_fuse import normal, scores
+from tocsin.model import Baseline, Floats, SeriesIndex, SeriesKey
 
 METRICS, COUNTS = 20, 15
 
@@ -163,18 +163,3 @@ def test_a_surprise_of_several_sources_means_what_it_says(together: float) -> No
     later = Fusion().fuse([normal(index, seed=12, together=together)], learnt).surprise
     assert 0.2e-2 < np.mean(later >= 2) < 1.2e-2
     assert 0.03e-3 < np.mean(later >= 3) < 1.2e-3
-
-
-def test_what_a_component_was_learnt_as_before_serves_until_it_is_learnt_anew() -> None:
-    index = SeriesIndex([*component("web", 6), *component("shop", 6, 4)])
-    learnt = Fusion().fit([normal(index, seed=3, buckets=BUCKETS // 4)])
-    older = Baseline(
-        detector="fusion",
-        index=learnt.index,
-        trained_on=Window(T0, T0, 300),
-        arrays={"tails": learnt.arrays["groups"][:, 0]},
-        facts={"format": 2},
-    )
-    now = scores(index, np.full((len(index), 2), 4.0))
-    np.testing.assert_array_equal(Fusion().fuse([now], older).surprise[1], Fusion().fuse([now], learnt).surprise[1])
-    assert (Fusion().fuse([now], older).surprise[0] > 3).all()
