@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tocsin.calibration import HIGHEST, Tails, quantiles
+from tocsin.calibration import HIGHEST, STEEPEST, Tails, quantiles
 from tocsin.model import Bools, Floats, Ints, SeriesIndex
 from tocsin.timegrid import DAY, SLOT, SLOTS_PER_DAY
 
@@ -36,8 +36,6 @@ LEAST_KNOWN = DAY
 """Seconds of known values before half-hours are told apart."""
 LEAST_ORDERS = 0.3
 """Orders of magnitude at least between one in twenty and the largest value of a block."""
-STEEPEST = 12.0
-"""As in `tocsin.calibration`: nothing is known to be more bounded."""
 QUIETEST = 0.3
 """No half-hour counts as quieter than this part of the whole day."""
 LARGE = 4.0
