@@ -37,8 +37,9 @@ class Trainer:
         """Whether a component type should learn now."""
         versions = self.state.models(shard.name)
         newest = max((version.created_at for version in versions), default=None)
-        if shard.model_version is None and shard.fault:
-            newest = None  # what is there cannot be read: an older program's, or damaged
+        active = self.state.active_model(shard.name) if shard.model_version is None else None
+        if active is not None and not baselines.readable(self.folder / active.path, active.sha256):
+            newest = None  # an older program's, or damaged: there is nothing to judge by
         return learning.due(newest, shard.last_training, self.settings.every, now, unlearnt=shard.unlearnt)
 
     def train(

@@ -126,6 +126,15 @@ def _spell(baselines: Mapping[str, Baseline]) -> tuple[bytes, dict[str, NDArray[
     return json.dumps(header).encode(), members
 
 
+def readable(path: Path, sha256: str) -> bool:
+    """Whether `load` would give something."""
+    try:
+        load(path, sha256)
+    except PermanentError:
+        return False
+    return True
+
+
 def _understand(header: bytes, members: Mapping[str, NDArray[Any]]) -> dict[str, Baseline]:
     try:
         facts = json.loads(header)
